@@ -1,0 +1,1 @@
+"""What runs a net on a host, one package for each kind."""

@@ -1,0 +1,145 @@
+"""Every error the orchestrator raises on purpose.
+
+OrchestrateError            code, message, hint; what a person reads
+├── InputError              the operator's input is wrong; nothing was touched (exit 2)
+│   ├── UsageError          command line: no such host, group, release
+│   ├── SettingsError       orchestrate.yml
+│   ├── InventoryError      inventory files and variables
+│   ├── TemplateError       a config template, or the config it renders to
+│   ├── ModelError          catalog, manifest, artifact, version
+│   └── SelectionError      no artifact of the version fits the host
+└── HostError               one host could not be brought where it should be; data, not a crash
+    ├── UnreachableError    no connection (exit 5)
+    │   ├── HostKeyError    unknown or changed host key
+    │   └── AuthError       the host refused the user or its keys
+    ├── LockedError         somebody else works on the host (exit 6)
+    ├── CommandError        a command on the host failed or timed out
+    ├── PreflightError      the host cannot take the release: space, permission, missing tools
+    ├── TransferError       a blob arrived damaged
+    └── VerifyError         the smoke benchmark said no
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OrchestrateError(Exception):
+    """What happened and what to do next: `code` for programs, `message` and `hint` for people."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code_given = code
+
+    def as_dict(self) -> dict[str, str]:
+        """The error as the JSON output shows it: `code`, `message`, `hint`."""
+        return {
+            "code": self.code_given or self.code,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class InputError(OrchestrateError):
+    """The operator's input is wrong; nothing was touched."""
+
+    code = "bad_input"
+    exit_code = 2
+
+
+class UsageError(InputError):
+    """The command line names something that does not exist or does not go together."""
+
+    code = "usage"
+
+
+class SettingsError(InputError):
+    """orchestrate.yml is missing, unreadable or breaks its schema."""
+
+    code = "settings"
+
+
+class InventoryError(InputError):
+    """An inventory file or variable is wrong."""
+
+    code = "inventory"
+
+
+class TemplateError(InputError):
+    """A template does not render, or its engine would refuse what it renders to."""
+
+    code = "template"
+
+
+class ModelError(InputError):
+    """A model, version, manifest or artifact is missing, damaged or yanked."""
+
+    code = "model"
+
+
+class SelectionError(InputError):
+    """No artifact of the wanted version fits the host."""
+
+    code = "no_artifact_fits"
+
+
+class HostError(OrchestrateError):
+    """One host could not be brought where it should be."""
+
+    code = "host"
+    exit_code = 3
+
+
+class UnreachableError(HostError):
+    """No connection to the host."""
+
+    code = "unreachable"
+    exit_code = 5
+
+
+class HostKeyError(UnreachableError):
+    """The host's key is unknown, or is not the one in known_hosts."""
+
+    code = "host_key_unknown"
+
+
+class AuthError(UnreachableError):
+    """The host refused the user or its keys."""
+
+    code = "auth_failed"
+
+
+class LockedError(HostError):
+    """Somebody else works on the host."""
+
+    code = "locked"
+    exit_code = 6
+
+
+class CommandError(HostError):
+    """A command on the host failed or ran out of time."""
+
+    code = "command_failed"
+
+
+class PreflightError(HostError):
+    """The host cannot take the release."""
+
+    code = "preflight"
+
+
+class TransferError(HostError):
+    """What arrived on the host is not what was sent."""
+
+    code = "transfer"
+
+
+class VerifyError(HostError):
+    """The smoke benchmark refused the release."""
+
+    code = "verify_failed"

@@ -1,0 +1,89 @@
+"""What the core says while it works; console, JSON lines, history and web subscribe.
+
+The core knows no subscriber. Events are small frozen values, safe to hand between threads and
+processes. Times are seconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened in a run."""
+
+    run: str
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A command set out to work on hosts."""
+
+    command: str
+    hosts: tuple[str, ...]
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """Every host of the run has an outcome."""
+
+    outcome: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateEntered(Event):
+    """A host is about to do `state`; published before the state is acted on."""
+
+    host: str
+    state: str
+    release: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Event):
+    """`done` of `total` bytes of `what` are on the host."""
+
+    host: str
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFinished(Event):
+    """A host's outcome, in the words of `deploy --json`."""
+
+    host: str
+    outcome: Mapping[str, Any]
+
+
+class Subscriber(Protocol):
+    """Anything that wants to hear events."""
+
+    def on_event(self, event: Event) -> None:
+        """Take one event; called from any thread, never two at a time."""
+
+
+class EventBus:
+    """Hands each event to every subscriber, one event at a time."""
+
+    def __init__(self, subscribers: Iterable[Subscriber] = ()) -> None:
+        self._subscribers = tuple(subscribers)
+        self._lock = threading.Lock()
+
+    def publish(self, event: Event) -> None:
+        """Deliver `event` to all subscribers before returning."""
+        with self._lock:
+            for subscriber in self._subscribers:
+                subscriber.on_event(event)

@@ -1,0 +1,1 @@
+"""What the operator wrote and what the hosts are: settings, inventory, facts."""

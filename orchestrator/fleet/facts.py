@@ -1,0 +1,120 @@
+"""What the probe found on a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """From /etc/os-release."""
+
+    id: str = ""
+    version: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Libc:
+    """`kind` is glibc or musl."""
+
+    kind: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Cores are the ones a process may use."""
+
+    model: str = ""
+    cores: int = 1
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """RAM in MiB."""
+
+    total_mb: int = 0
+    available_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system that holds the root, or will: free space in MiB."""
+
+    free_mb: int = 0
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """`kind` is raspberry-pi, jetson or generic; `model` as the device tree or DMI says."""
+
+    kind: str = "generic"
+    model: str = ""
+    l4t: str = ""
+    jetpack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU; compute capability as 8.6, memory in MiB (0 when shared with the CPU)."""
+
+    name: str
+    compute_capability: float = 0.0
+    memory_mb: int = 0
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """The Python that runs verification; versions are empty where a module is missing."""
+
+    path: str = ""
+    version: str = ""
+    numpy: str = ""
+    onnxruntime: str = ""
+    execution_providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Katago:
+    """`backend` in lower case: eigen, opencl, cuda, tensorrt, onnx, metal."""
+
+    path: str = ""
+    version: str = ""
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thermal:
+    """Hottest zone in degrees Celsius, and what the board says of throttling."""
+
+    temperature_c: float | None = None
+    throttled: bool | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything known of a host; an empty string or tuple means it is not there."""
+
+    arch: str = ""
+    system: str = ""
+    kernel: str = ""
+    distribution: Distribution = field(default_factory=Distribution)
+    libc: Libc = field(default_factory=Libc)
+    cpu: Cpu = field(default_factory=Cpu)
+    memory: Memory = field(default_factory=Memory)
+    disk: Disk = field(default_factory=Disk)
+    board: Board = field(default_factory=Board)
+    gpus: tuple[Gpu, ...] = ()
+    cuda: str = ""
+    tensorrt: str = ""
+    trtexec: str = ""
+    docker: str = ""
+    python: Python = field(default_factory=Python)
+    katago: Katago = field(default_factory=Katago)
+    thermal: Thermal = field(default_factory=Thermal)
+    hardware_class: str = ""

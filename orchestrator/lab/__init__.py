@@ -1,0 +1,1 @@
+"""A fleet of local SSH hosts to try everything on."""

@@ -1,0 +1,1 @@
+"""The catalog of models: manifests, the content-addressed store, where files come from."""

@@ -1,0 +1,1 @@
+"""Pure functions from desired and present state to a plan; no network, clock or disk."""

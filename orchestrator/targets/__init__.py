@@ -1,0 +1,1 @@
+"""How a host is reached, and the commands that run there."""

@@ -1,0 +1,66 @@
+"""The seam: the few things every way of reaching a host must do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command: exit status and everything it printed."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+class Target(Protocol):
+    """An open connection to one host."""
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        """Run a POSIX sh command line and wait for it.
+
+        `stdin` is fed and then closed. `timeout` is in seconds for the whole command.
+        `on_line` sees each line of stdout as it arrives. A non-zero exit is returned, not raised.
+
+        Raises CommandError when time runs out and UnreachableError when the connection breaks.
+        """
+
+    def upload(
+        self,
+        command: str,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float,
+        on_sent: Callable[[int], None],
+    ) -> Completed:
+        """Run `command` with `chunks` streamed to its stdin, in bounded memory.
+
+        `on_sent` gets the number of bytes after each slice. `timeout` is in seconds without
+        progress. Raises as `run` does.
+        """
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

@@ -1,0 +1,1 @@
+"""Smoke benchmarks, baselines and verdicts."""
