@@ -1,0 +1,145 @@
+"""The `orchestrate` command: parse, call, print.
+
+Each subcommand is one module of this package with a `command` in it, imported only when asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import click
+
+from orchestrator import __version__
+from orchestrator.cli.common import Context
+from orchestrator.errors import OrchestrateError
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module when the subcommand is run."""
+
+    SUMMARIES: ClassVar[dict[str, str]] = {
+        "init": "Make a fleet project to start from.",
+        "inventory": "Hosts, groups and wanted models; check and edit the inventory.",
+        "trust": "Show a host's key and add it to known_hosts.",
+        "facts": "What the hosts are: board, GPU, runtimes, engines.",
+        "models": "The catalog of models: add, fetch, verify, yank, gc.",
+        "plan": "What a deploy would change, and why. Touches nothing.",
+        "explain": "Why a host gets the artifact that it gets.",
+        "deploy": "Bring hosts to the wanted version, verified there or rolled back.",
+        "verify": "Run the smoke benchmark of what is active now.",
+        "status": "Wanted, active, verdict and drift of each host.",
+        "rollback": "Put hosts back on the last release that passed there.",
+        "history": "Runs, hosts and benchmarks of the past.",
+        "unlock": "Break a lock that somebody left on a host.",
+        "lab": "A fleet of local SSH hosts to try everything on.",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names in the order in which an operator meets them."""
+        return list(self.SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand, imported now; a mistyped name is answered with the nearest one."""
+        if cmd_name not in self.SUMMARIES:
+            return None
+        command = importlib.import_module(f"orchestrator.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion for a mistyped name."""
+        if args and not args[0].startswith("-") and args[0] not in self.SUMMARIES:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.SUMMARIES, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else " Try: orchestrate --help"
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the summaries without importing any subcommand."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.SUMMARIES.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="orchestrate")
+@click.option(
+    "--project",
+    "project_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Fleet project; default: the nearest parent folder with orchestrate.yml.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more; tracebacks of unexpected errors.")
+@click.pass_context
+def root(ctx: click.Context, project_dir: Path | None, as_json: bool, verbose: bool) -> None:
+    """Deploy neural nets to many unlike machines.
+
+    The right artifact and config for each host, verified there, rolled back when wrong.
+    """
+    ctx.obj = Context(project_dir=project_dir, json=as_json, verbose=verbose)
+
+
+def main() -> None:
+    """Run the command line and exit with the design's exit codes."""
+    arguments = sys.argv[1:]
+    as_json = "--json" in arguments
+    try:
+        code = root.main(hoist_global_options(arguments), "orchestrate", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        code = exc.exit_code
+    except click.ClickException as exc:
+        code = report("usage", exc.format_message(), usage_hint(exc), as_json=as_json, exit_code=2)
+    except click.Abort:
+        code = report("interrupted", "interrupted", "", as_json=as_json, exit_code=130)
+    except OrchestrateError as exc:
+        d = exc.as_dict()
+        code = report(d["code"], d["message"], d["hint"], as_json=as_json, exit_code=exc.exit_code)
+    except Exception as exc:
+        if "-v" in arguments or "--verbose" in arguments:
+            raise
+        code = report(
+            "internal",
+            f"{type(exc).__name__}: {exc}",
+            "This is a defect of orchestrate. Run again with -v to see where.",
+            as_json=as_json,
+            exit_code=4,
+        )
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def hoist_global_options(arguments: list[str]) -> list[str]:
+    """`arguments` with --json and -v moved to the front, so that they may stand anywhere.
+
+    What follows a `--` stays where it is.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = {"--json", "-v", "--verbose"}
+    front = [a for a in arguments[:end] if a in flags]
+    return front + [a for a in arguments[:end] if a not in flags] + arguments[end:]
+
+
+def usage_hint(error: click.ClickException) -> str:
+    """Where to read how the command is used."""
+    ctx = getattr(error, "ctx", None)
+    return f"Try: {ctx.command_path} --help" if ctx is not None else "Try: orchestrate --help"
+
+
+def report(code: str, message: str, hint: str, *, as_json: bool, exit_code: int) -> int:
+    """Print an error that ended the command and return its exit code."""
+    if as_json:
+        import json
+
+        error = {"code": code, "message": message, "hint": hint}
+        click.echo(json.dumps({"exit_code": exit_code, "error": error}, indent=2))
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    if hint:
+        click.echo(f"  hint: {hint}", err=True)
+    return exit_code

@@ -1,0 +1,62 @@
+"""What every command shares: the fleet project, how to print, and how hosts are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from orchestrator.fleet.project import Project
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+@dataclass
+class Context:
+    """The global options, and what follows from them when it is first asked for."""
+
+    project_dir: Path | None = None
+    json: bool = False
+    verbose: bool = False
+
+    @cached_property
+    def project(self) -> Project:
+        """The fleet project; raises UsageError when there is none."""
+        from orchestrator.fleet import project
+
+        return project.find(explicit=self.project_dir)
+
+    @cached_property
+    def console(self) -> Console:
+        """Where people read: stdout, or stderr when stdout carries the JSON document."""
+        from rich.console import Console
+
+        return Console(stderr=self.json, highlight=False, soft_wrap=False)
+
+    def emit(self, document: Any) -> None:
+        """Print the JSON document when --json was given."""
+        if self.json:
+            import json
+
+            click.echo(json.dumps(document, indent=2, default=str))
+
+
+pass_context = click.make_pass_decorator(Context)
+
+
+def host_options(function: F) -> F:
+    """Give a command `--group G` (repeatable, as `groups`) and `--limit PATTERN` (as `limit`)."""
+    function = click.option(
+        "--limit", metavar="PATTERN", help="Ansible host pattern, such as 'jetsons:!jetson-3'."
+    )(function)
+    return click.option(
+        "--group", "groups", multiple=True, metavar="GROUP", help="Hosts of GROUP; repeatable."
+    )(function)
