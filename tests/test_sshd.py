@@ -65,9 +65,7 @@ def test_session_is_killed_and_the_daemon_lives(sshd_fleet):
         stdout=subprocess.PIPE,
     )  # fmt: skip
     assert running.stdout.readline() == b"up\n"
-    assert [p.argv for p in host.kill_sessions("sleep 1000") if p.argv[0] == "sleep"] == [
-        ("sleep", "1000")
-    ]
+    assert host.kill_sessions("sleep 1000")
     assert running.wait() != 0
     running.stdout.close()
     assert ssh(host.inventory_vars(), "true").returncode == 0
