@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import ModelError
+from orchestrator.fleet.profile import EngineSpec, VerifySpec
+from orchestrator.models.manifest import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.fleet.profile import EngineSpec, VerifySpec
-    from orchestrator.models.manifest import Artifact, Golden
+    from orchestrator.fleet.profile import Profile
+    from orchestrator.models.manifest import ModelVersion
 
 MANIFEST_SCHEMA = 1
+MANIFEST = "manifest.json"
+RUN = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +34,12 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a host gets: texts (config, run) and blobs (model, golden answers).
+    """What a host gets: texts (config, run, manifest.json) and blobs (model, golden answers).
 
-    `id` is `<model>-<version>-<first 12 hex digits of the sha256 of the manifest>`, so the same
-    inputs give the same id on every host and every day.
+    `id` is `<model>-<version>-<first 12 hex digits of the sha256 of manifest.json>`, so the same
+    inputs give the same id on every host and every day. `config` and `golden` are file names,
+    `golden` is empty when the artifact came without golden answers. `manifest` is manifest.json
+    parsed, and all that a release says of itself.
     """
 
     id: str
@@ -41,6 +50,7 @@ class Release:
     engine: EngineSpec
     verify: VerifySpec
     config: str
+    golden: str
     texts: Mapping[str, str]
     blobs: tuple[Blob, ...]
     manifest: Mapping[str, Any]
@@ -49,3 +59,112 @@ class Release:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(b.size for b in self.blobs) + sum(len(t.encode()) for t in self.texts.values())
+
+
+def build(
+    version: ModelVersion,
+    profile: Profile,
+    artifact: Artifact,
+    engine: EngineSpec,
+    *,
+    config: str,
+    config_text: str,
+    run_text: str,
+) -> Release:
+    """The release of these files; `engine` is resolved, `config` is the config's file name.
+
+    Raises ModelError when two files of it would have the same name.
+    """
+    blobs = [Blob(artifact.filename, artifact.sha256, artifact.size)]
+    golden = ""
+    if artifact.golden is not None:
+        golden = "golden" + PurePosixPath(artifact.golden.filename).suffix
+        blobs.append(Blob(golden, artifact.golden.sha256, artifact.golden.size))
+    texts = {config: config_text, RUN: run_text}
+    names = [*texts, MANIFEST, *(blob.name for blob in blobs)]
+    if len(set(names)) < len(names):
+        raise ModelError(
+            f"two files of a release of {version.ref} have the same name: {', '.join(names)}",
+            hint="give the artifact another filename in its manifest, or the config another name",
+        )
+    manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "model": version.model,
+        "version": version.version,
+        "profile": profile.name,
+        "artifact": {
+            "format": artifact.format,
+            "precision": artifact.precision,
+            "filename": artifact.filename,
+            "sha256": artifact.sha256,
+            "size": artifact.size,
+        },
+        "engine": asdict(engine),
+        "verify": asdict(profile.verify),
+        "config": config,
+        "golden": golden,
+        "files": {
+            **{name: _described(text) for name, text in texts.items()},
+            **{blob.name: {"sha256": blob.sha256, "size": blob.size} for blob in blobs},
+        },
+    }
+    text = canonical(manifest) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Release(
+        id=f"{version.model}-{version.version}-{digest[:12]}",
+        model=version.model,
+        version=version.version,
+        profile=profile.name,
+        artifact=artifact,
+        engine=engine,
+        verify=profile.verify,
+        config=config,
+        golden=golden,
+        texts={**texts, MANIFEST: text},
+        blobs=tuple(blobs),
+        manifest=manifest,
+    )
+
+
+def read(release: str, text: str) -> Release:
+    """A release as its manifest.json on a host describes it, to verify or to go back to.
+
+    `texts` has manifest.json alone: the others lie on the host. Raises ModelError when the text
+    is no manifest, or not the one that the id was made of.
+    """
+    hint = f"the release is damaged: deploy again, or remove releases/{release} on the host"
+    if not release.endswith("-" + hashlib.sha256(text.encode()).hexdigest()[:12]):
+        raise ModelError(f"{MANIFEST} of {release} is not the one it was made with", hint=hint)
+    manifest = json.loads(text)
+    if manifest["schema"] != MANIFEST_SCHEMA:
+        raise ModelError(
+            f"{MANIFEST} of {release} has schema {manifest['schema']}, known is {MANIFEST_SCHEMA}",
+            hint="use the version of orchestrate that made the release",
+        )
+    artifact = Artifact(**manifest["artifact"])
+    files = manifest["files"]
+    blobs = [Blob(name, **files[name]) for name in (artifact.filename, manifest["golden"]) if name]
+    return Release(
+        id=release,
+        model=manifest["model"],
+        version=manifest["version"],
+        profile=manifest["profile"],
+        artifact=artifact,
+        engine=EngineSpec(**manifest["engine"]),
+        verify=VerifySpec(**manifest["verify"]),
+        config=manifest["config"],
+        golden=manifest["golden"],
+        texts={MANIFEST: text},
+        blobs=tuple(blobs),
+        manifest=manifest,
+    )
+
+
+def canonical(document: Mapping[str, Any]) -> str:
+    """The one JSON text of a document: sorted keys, no spaces, ASCII."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _described(text: str) -> dict[str, Any]:
+    data = text.encode()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}

@@ -1,0 +1,127 @@
+"""What lies between a host as it is and the release it should have."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from orchestrator.planning.present import Present
+    from orchestrator.planning.profiles import ProfileChoice
+    from orchestrator.planning.release import Blob, Release
+    from orchestrator.planning.select import Selection
+
+Action = Literal["deploy", "activate", "verify", "unchanged"]
+STEPS: dict[Action, tuple[str, ...]] = {
+    "deploy": ("preflight", "stage", "activate", "verify", "commit"),
+    "activate": ("preflight", "activate", "verify", "commit"),
+    "verify": ("verify", "commit"),
+    "unchanged": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What one host should get, why, and what has to be done for it.
+
+    `action` is `deploy` (files have to be sent), `activate` (the release is there, only switch),
+    `verify` (it is active but never passed here: a run was cut off) or `unchanged`. `steps` are
+    the states to go through. `bytes_to_send` counts missing blobs, less what arrived of them
+    before a cut, and texts. `config_diff` is a unified diff, empty when the config stays.
+    """
+
+    host: str
+    choice: ProfileChoice
+    selection: Selection
+    release: Release
+    present: Present
+    action: Action
+    steps: tuple[str, ...]
+    bytes_to_send: int
+    config_diff: str
+    reasons: tuple[str, ...]
+
+
+def compare(
+    host: str, choice: ProfileChoice, selection: Selection, release: Release, present: Present
+) -> HostPlan:
+    """The plan that brings the host from `present` to `release`."""
+    action = _action(release, present)
+    texts = sum(len(text.encode()) for text in release.texts.values())
+    blobs = sum(present.missing_bytes(b.sha256, b.size) for b in release.blobs)
+    return HostPlan(
+        host=host,
+        choice=choice,
+        selection=selection,
+        release=release,
+        present=present,
+        action=action,
+        steps=STEPS[action],
+        bytes_to_send=texts + blobs if action == "deploy" else 0,
+        config_diff=config_diff(release, present),
+        reasons=(*_reasons(action, release, present), *_undecided(choice)),
+    )
+
+
+def missing_blobs(release: Release, present: Present) -> tuple[Blob, ...]:
+    """The blobs that have to be sent, in whole or in part."""
+    return tuple(b for b in release.blobs if b.sha256 not in present.stored)
+
+
+def config_diff(release: Release, present: Present) -> str:
+    """The unified diff from the active config to the new one."""
+    before, after = present.config, release.texts[release.config]
+    old = str(present.manifest.get("config", release.config))
+    return "".join(
+        difflib.unified_diff(
+            before.splitlines(keepends=True),
+            after.splitlines(keepends=True),
+            f"{present.current}/{old}" if present.current else "nothing",
+            f"{release.id}/{release.config}",
+        )
+    )
+
+
+def _action(release: Release, present: Present) -> Action:
+    if present.current == release.id:
+        return "unchanged" if present.passed(release.id) else "verify"
+    return "activate" if release.id in present.releases else "deploy"
+
+
+def _reasons(action: Action, release: Release, present: Present) -> list[str]:
+    if action == "unchanged":
+        return [f"{release.id} is active and passed here"]
+    if action == "verify":
+        return [f"{release.id} is active but no verdict says that it passed here"]
+    reasons = ["the release is on the host already"] if action == "activate" else []
+    if present.current is None:
+        return [*reasons, "nothing is active"]
+    if not present.manifest:
+        return [*reasons, f"{present.current} is active"]
+    return [*reasons, *_changes(release, present)]
+
+
+def _changes(release: Release, present: Present) -> list[str]:
+    old, new = present.manifest, release.manifest
+    was, now = (f"{m['model']}@{m['version']}" for m in (old, new))
+    changes = [] if was == now else [f"{now} is wanted, {was} is active"]
+    if old["artifact"]["sha256"] != new["artifact"]["sha256"]:
+        kinds = [f"{m['artifact']['format']} {m['artifact']['precision']}" for m in (old, new)]
+        changes.append(f"the model changes: {kinds[0]} → {kinds[1]}")
+    old_files = {k: v for k, v in old["files"].items() if k == old["config"]}
+    new_files = {k: v for k, v in new["files"].items() if k == new["config"]}
+    if old_files != new_files:
+        changes.append(f"{new['config']} changes")
+    changes += [f"{key} changes" for key in ("profile", "engine", "verify") if old[key] != new[key]]
+    if not changes:
+        changes.append("the run script or the golden answers change")
+    return changes
+
+
+def _undecided(choice: ProfileChoice) -> list[str]:
+    return [
+        f"profile {fate.profile} was passed over, its condition fails: {fate.reason}"
+        for fate in choice.fates
+        if fate.fate == "error"
+    ]

@@ -1,0 +1,44 @@
+"""What is on a host before anything is done to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The root of a host as it was found; the default is a host that never had a release.
+
+    `current` is the release that `current` points at, `releases` the complete ones, oldest first.
+    `stored` are the sha256 digests of the verified blobs, `parts` the bytes that have arrived of
+    the others. `manifest` and `config` are manifest.json, parsed, and the config's text of the
+    current release. `audit` are the lines of audit.log, oldest first, each with `release` and
+    `verdict` where it has them.
+    """
+
+    current: str | None = None
+    releases: tuple[str, ...] = ()
+    stored: frozenset[str] = frozenset()
+    parts: Mapping[str, int] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    config: str = ""
+    audit: tuple[Mapping[str, Any], ...] = ()
+
+    def passed(self, release: str) -> bool:
+        """Whether the last verdict on `release` here was a pass."""
+        verdicts = [
+            line["verdict"]
+            for line in self.audit
+            if line.get("release") == release and line.get("verdict")
+        ]
+        return bool(verdicts) and verdicts[-1] == "pass"
+
+    def missing_bytes(self, sha256: str, size: int) -> int:
+        """How much of a blob of `size` bytes has still to be sent."""
+        if sha256 in self.stored:
+            return 0
+        return max(0, size - self.parts.get(sha256, 0))

@@ -1,0 +1,199 @@
+"""Which artifact of a version a host gets, and what became of every other one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator import engines
+from orchestrator.errors import ModelError, SelectionError
+from orchestrator.planning.present import Present
+from orchestrator.planning.requires import unmet
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile
+    from orchestrator.models.manifest import Artifact, ModelVersion
+
+MIB = 1024 * 1024
+# What stays free on the file system of the root: texts, logs, the engine's tuning files.
+DISK_RESERVE_MB = 32
+# An engine holds the file it reads, the parsed weights and its own layout of them (Winograd
+# transforms, prepacked matrices) at the same moment, besides its code and buffers.
+MEMORY_BASE_MB = 96
+MEMORY_PER_SIZE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One wish of the profile met with one artifact of the version, or with none.
+
+    `reason` says why it was taken or why not, in one clause.
+    """
+
+    wish: ArtifactWish
+    artifact: Artifact | None
+    taken: bool
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """`onnx int8`; the format alone where the wish leaves the precision open."""
+        shown = self.artifact or self.wish
+        return f"{shown.format} {shown.precision}" if shown.precision else shown.format
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The artifact a host gets with the engine that runs it, and the fate of every candidate."""
+
+    artifact: Artifact
+    engine: EngineSpec
+    candidates: tuple[Candidate, ...]
+
+
+def select(
+    version: ModelVersion,
+    profile: Profile,
+    facts: Facts,
+    present: Present | None = None,
+    *,
+    allow_inexact: bool = False,
+) -> Selection:
+    """The first wish of the profile that the version has and the host can run.
+
+    What `present` already holds takes no more room on the disk. `allow_inexact` takes artifacts
+    whose accuracy gate failed. Raises ModelError for a yanked version and SelectionError, with
+    every candidate's reason, when nothing fits.
+    """
+    if version.yanked is not None:
+        raise ModelError(
+            f"{version.ref} was yanked: {version.yanked}",
+            hint="name another version in orchestrate_model or with --model",
+            code="yanked",
+        )
+    candidates, chosen = weigh(
+        version, profile, facts, present or Present(), allow_inexact=allow_inexact
+    )
+    if chosen is None:
+        reasons = "; ".join(f"{c.name}: {c.reason}" for c in candidates)
+        raise SelectionError(
+            f"nothing in {version.ref} fits profile {profile.name} here: {reasons}",
+            hint=_way_out(candidates, version),
+        )
+    artifact, engine = chosen
+    return Selection(artifact, engine, candidates)
+
+
+def weigh(
+    version: ModelVersion,
+    profile: Profile,
+    facts: Facts,
+    present: Present,
+    *,
+    allow_inexact: bool = False,
+) -> tuple[tuple[Candidate, ...], tuple[Artifact, EngineSpec] | None]:
+    """Every candidate's fate and what was chosen, if anything; raises nothing."""
+    fates: list[Candidate] = []
+    chosen: tuple[Artifact, EngineSpec] | None = None
+    chosen_name = ""
+    for wish in profile.artifacts:
+        matching = [a for a in version.artifacts if _grants(wish, a)]
+        if chosen is not None:
+            reason = f"not needed: {chosen_name} comes first"
+            fates.append(Candidate(wish, matching[0] if matching else None, False, reason))
+            continue
+        if not matching:
+            fates.append(Candidate(wish, None, False, _absent(version, wish)))
+        for artifact in matching:
+            if chosen is not None:
+                reason = f"not needed: {chosen_name} comes first"
+                fates.append(Candidate(wish, artifact, False, reason))
+                continue
+            engine, reason = _engine(wish, profile, facts, artifact)
+            reason = reason or _misfit(artifact, facts, present, allow_inexact=allow_inexact)
+            if reason or engine is None:
+                fates.append(Candidate(wish, artifact, False, reason))
+                continue
+            chosen = (artifact, engine)
+            fates.append(Candidate(wish, artifact, True, _taken(artifact, engine)))
+            chosen_name = fates[-1].name
+    return tuple(fates), chosen
+
+
+def memory_needed_mb(artifact: Artifact) -> int:
+    """MiB of RAM that running the artifact takes: as the manifest says, else by its size."""
+    if artifact.memory_mb is not None:
+        return artifact.memory_mb
+    return MEMORY_BASE_MB + MEMORY_PER_SIZE * artifact.size // MIB
+
+
+def _grants(wish: ArtifactWish, artifact: Artifact) -> bool:
+    return artifact.format == wish.format and wish.precision in {None, artifact.precision}
+
+
+def _absent(version: ModelVersion, wish: ArtifactWish) -> str:
+    wanted = f"{wish.format} {wish.precision}" if wish.precision else wish.format
+    return f"{version.ref} has no {wanted} artifact"
+
+
+def _taken(artifact: Artifact, engine: EngineSpec) -> str:
+    inexact = artifact.accuracy.get("gate") == "fail"
+    by = f"runs with {engine.kind}" + (f" at {engine.path}" if engine.path else "")
+    return by + (", though its accuracy gate failed" if inexact else "")
+
+
+def _engine(
+    wish: ArtifactWish, profile: Profile, facts: Facts, artifact: Artifact
+) -> tuple[EngineSpec | None, str]:
+    """The resolved engine for the artifact, and why this host cannot run it with that."""
+    spec = wish.engine
+    if spec is None and artifact.format in engines.get(profile.engine.kind).formats:
+        spec = profile.engine
+    if spec is None:
+        spec = engines.usual(artifact.format)
+    if spec is None:
+        return None, f"no engine is known for {artifact.format}; name one with `engine:`"
+    engine = engines.get(spec.kind)
+    if artifact.format not in engine.formats:
+        return None, f"{spec.kind} does not run {artifact.format}"
+    resolved = engine.resolve(spec, facts)
+    return resolved, engine.unfit(resolved, facts, artifact)
+
+
+def _misfit(artifact: Artifact, facts: Facts, present: Present, *, allow_inexact: bool) -> str:
+    """Why the artifact is not for this host, whatever runs it; empty when it is."""
+    if artifact.accuracy.get("gate") == "fail" and not allow_inexact:
+        why = artifact.accuracy.get("reason")
+        return "its accuracy gate failed" + (f": {why}" if why else "")
+    return unmet(artifact, facts) or _memory(artifact, facts) or _disk(artifact, facts, present)
+
+
+def _memory(artifact: Artifact, facts: Facts) -> str:
+    total, needed = facts.memory.total_mb, memory_needed_mb(artifact)
+    if not total or needed <= total:
+        return ""
+    about = "" if artifact.memory_mb is not None else "about "
+    return f"needs {about}{needed} MiB of RAM, the host has {total}"
+
+
+def _disk(artifact: Artifact, facts: Facts, present: Present) -> str:
+    """Free space 0 is what facts say when it is not known: preflight asks the host again."""
+    missing = present.missing_bytes(artifact.sha256, artifact.size)
+    if not facts.disk.free_mb or not missing:
+        return ""
+    needed = -(-missing // MIB) + DISK_RESERVE_MB
+    if needed <= facts.disk.free_mb:
+        return ""
+    return f"needs {needed} MiB of disk, {facts.disk.free_mb} are free"
+
+
+def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion) -> str:
+    if any("accuracy gate failed" in c.reason for c in candidates):
+        return "--allow-inexact takes artifacts whose accuracy gate failed, or add another artifact"
+    if all(c.artifact is None for c in candidates):
+        return f"orchestrate models add {version.ref} FILE, or add its formats to the profile"
+    return (
+        "mend what the nearest candidate lacks, or add an artifact to the version or a wish "
+        "to the profile"
+    )
