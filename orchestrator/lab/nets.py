@@ -126,6 +126,10 @@ def to_int8(source: Path, path: Path, *, seed: int = 0) -> None:
             per_channel=True,
             op_types_to_quantize=["Conv"],
         )
+    model = onnx.load(path)
+    del model.opset_import[:]  # the quantizer names domains that older runtimes do not know
+    model.opset_import.append(helper.make_opsetid("", OPSET))
+    _save(model, path)
 
 
 class _Calibration:
