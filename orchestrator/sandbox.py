@@ -7,7 +7,6 @@ changed by it; a loop or a product that would run for hours ends with an error.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import MAX_RANGE, ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from orchestrator.schema import did_you_mean
 
+if TYPE_CHECKING:
     from jinja2 import TemplateRuntimeError
     from jinja2.runtime import Context
 
@@ -76,12 +75,6 @@ class Steps:
         if self._left < 0:
             raise SecurityError(f"range() takes more than {self._limit} steps in one rendering")
         return steps
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'board'?`, or nothing when no known name is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
 
 
 def _missing(obj: Any, name: Any) -> str:

@@ -11,7 +11,8 @@ from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
 from orchestrator.fleet.facts import Facts
 from orchestrator.fleet.host import Host
-from orchestrator.sandbox import Sandbox, Steps, did_you_mean
+from orchestrator.sandbox import Sandbox, Steps
+from orchestrator.schema import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +43,8 @@ def mistake(when: str) -> tuple[str, str]:
     Found without a host: syntax, unknown names, facts that do not exist.
     """
     try:
-        tree = _SANDBOX.parse("{{" + when + "}}")
         _compiled(when)
+        tree = _SANDBOX.parse("{{" + when + "}}")
     except TemplateSyntaxError as exc:
         return f"not a Jinja expression: {exc.message}", ""
     for name in tree.find_all(nodes.Name):

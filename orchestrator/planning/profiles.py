@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import InventoryError, SelectionError
 from orchestrator.fleet import condition
-from orchestrator.sandbox import did_you_mean
+from orchestrator.schema import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,8 @@ import jinja2
 
 from orchestrator.errors import TemplateError
 from orchestrator.planning.template_lines import LineMarks, unmark
-from orchestrator.sandbox import Sandbox, Steps, did_you_mean
+from orchestrator.sandbox import Sandbox, Steps
+from orchestrator.schema import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

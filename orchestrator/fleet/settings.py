@@ -1,0 +1,178 @@
+"""What orchestrate.yml says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import SettingsError
+from orchestrator.fleet import condition
+from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, VerifySpec
+from orchestrator.schema import SchemaProblem, did_you_mean, load_yaml, place, problems, yaml_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Mistakes = Iterator[tuple[tuple[Any, ...], str, str]]
+
+ENGINE_KEYS = {"command": "katago", "run": "command"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of a fleet project.
+
+    `inventory` is relative to the project; `parallel` counts hosts worked on at a time; timeouts,
+    `keepalive` (0 for none) and `facts_max_age` are in seconds; `history` is an SQLAlchemy URL;
+    `keep` counts the releases kept on each host. Profiles are in the order of the file.
+    """
+
+    profiles: tuple[Profile, ...]
+    inventory: str = "inventory/"
+    parallel: int = 32
+    connect_timeout: float = 10.0
+    command_timeout: float = 60.0
+    keepalive: int = 15
+    history: str = "sqlite:///.orchestrate/history.db"
+    keep: int = 3
+    facts_max_age: float = 3600.0
+
+
+def load(path: Path, *, templates: Path) -> Settings:
+    """The settings in the file; `templates` is the folder that profiles' configs are looked up in.
+
+    Raises SettingsError with every mistake, each as `orchestrate.yml:12: profiles.pi: ...`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise SettingsError(
+            f"{path}: {exc.strerror}", hint="make the file readable, or name another --project"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(
+            f"{path.name}: not UTF-8 at byte {exc.start}", hint="save the file as UTF-8"
+        ) from exc
+    names = {p.relative_to(templates).as_posix() for p in templates.rglob("*") if p.is_file()}
+    return parse(text, templates=frozenset(names), source=path.name)
+
+
+def parse(text: str, *, templates: frozenset[str], source: str = "orchestrate.yml") -> Settings:
+    """The settings in a YAML text; `templates` are the names of the templates there are.
+
+    Raises SettingsError as `load` does.
+    """
+    document = load_yaml(text, source, error=SettingsError)
+    lines = yaml_lines(text)
+    found = problems({} if document is None else document, _schema(), lines=lines)
+    if not found:
+        found = list(_mistakes(document, templates, lines))
+    if found:
+        raise _error(found, source)
+    return _settings(document)
+
+
+def _error(found: list[SchemaProblem], source: str) -> SettingsError:
+    if len(found) == 1:
+        return SettingsError(f"{_where(found[0], source)}: {found[0].message}", hint=found[0].hint)
+    said = [f"{_where(p, source)}: {p.message}" + (f" ({p.hint})" if p.hint else "") for p in found]
+    return SettingsError("\n".join(said), hint=f"{len(said)} mistakes in {source}")
+
+
+def _where(problem: SchemaProblem, source: str) -> str:
+    return source if problem.line is None else f"{source}:{problem.line}"
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    text = Path(__file__).with_suffix(".schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _mistakes(
+    document: Mapping[str, Any], templates: frozenset[str], lines: Mapping[tuple[Any, ...], int]
+) -> Iterator[SchemaProblem]:
+    """What a schema cannot say: conditions, templates, keys of another engine kind."""
+    for name, profile in document["profiles"].items():
+        here = ("profiles", name)
+        for path, message, hint in (
+            *_condition_mistakes(profile, here),
+            *_config_mistakes(profile, here, templates),
+            *_engine_mistakes(profile, here),
+        ):
+            line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
+            yield SchemaProblem(path, line or None, f"{place(path)}: {message}", hint)
+
+
+def _condition_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mistakes:
+    message, hint = condition.mistake(_when(profile))
+    if message:
+        yield (*here, "when"), message, hint
+
+
+def _config_mistakes(
+    profile: Mapping[str, Any], here: tuple[Any, ...], templates: frozenset[str]
+) -> Mistakes:
+    config = profile["config"]
+    if config not in templates:
+        known = f"in templates/ are: {', '.join(sorted(templates)) or 'none'}"
+        hint = did_you_mean(config, templates) or known
+        yield (*here, "config"), f"there is no templates/{config}", hint
+
+
+def _engine_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mistakes:
+    engines = {(*here, "engine"): profile["engine"]}
+    for index, wish in enumerate(profile["artifacts"]):
+        if "engine" in wish:
+            engines[*here, "artifacts", index, "engine"] = wish["engine"]
+    for path, engine in engines.items():
+        for key, kind in ENGINE_KEYS.items():
+            if key in engine and engine["kind"] != kind:
+                message = f"belongs to engines of kind {kind}, this is of kind {engine['kind']}"
+                yield (*path, key), message, f"remove `{key}:`, or write `kind: {kind}`"
+
+
+def _settings(document: Mapping[str, Any]) -> Settings:
+    profiles = tuple(_profile(name, entry) for name, entry in document["profiles"].items())
+    return Settings(**{**document, "profiles": profiles})
+
+
+def _profile(name: str, entry: Mapping[str, Any]) -> Profile:
+    return Profile(
+        name=name,
+        when=_when(entry),
+        artifacts=tuple(_wish(wish) for wish in entry["artifacts"]),
+        config=entry["config"],
+        engine=_engine(entry["engine"]),
+        verify=_verify(entry.get("verify", {})),
+        vars=entry.get("vars", {}),
+    )
+
+
+def _when(entry: Mapping[str, Any]) -> str:
+    """The condition as text: YAML reads a bare `true` as a boolean; none at all always holds."""
+    when = entry.get("when", True)
+    return when if isinstance(when, str) else str(when).lower()
+
+
+def _wish(entry: Mapping[str, Any]) -> ArtifactWish:
+    engine = _engine(entry["engine"]) if "engine" in entry else None
+    return ArtifactWish(entry["format"], entry.get("precision"), engine)
+
+
+def _engine(entry: Mapping[str, Any]) -> EngineSpec:
+    spec = dict(entry)
+    if spec["kind"] == "katago":
+        spec.setdefault("command", "gtp")
+    return EngineSpec(**spec)
+
+
+def _verify(entry: Mapping[str, Any]) -> VerifySpec:
+    """Numbers as the dataclass has them, so that 1 and 1.0 make the same release."""
+    real = {"min_ratio", "max_error", "timeout"}
+    numbers: dict[str, Any] = {k: float(v) if k in real else v for k, v in entry.items()}
+    return VerifySpec(**numbers)
