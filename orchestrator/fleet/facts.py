@@ -41,20 +41,29 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The file system that holds the root, or will: free space in MiB."""
+    """The file system that holds the root, or will: free space in MiB.
+
+    `free_inodes` is None where the file system does not count them.
+    """
 
     free_mb: int = 0
     writable: bool = True
+    free_inodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """`kind` is raspberry-pi, jetson or generic; `model` as the device tree or DMI says."""
+    """`kind` is raspberry-pi, jetson or generic; `model` as the device tree or DMI says.
+
+    `compatible` is the device tree's list, which names module and chip where a carrier board
+    has changed the model.
+    """
 
     kind: str = "generic"
     model: str = ""
     l4t: str = ""
     jetpack: str = ""
+    compatible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,11 @@ class Thermal:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything known of a host; an empty string or tuple means it is not there."""
+    """Everything known of a host; an empty string or tuple means it is not there.
+
+    `clock` is the host's own time in seconds since the epoch (0 when unknown); `warnings` are
+    sentences on what did not answer, so that a missing GPU is not taken for no GPU.
+    """
 
     arch: str = ""
     system: str = ""
@@ -118,3 +131,5 @@ class Facts:
     katago: Katago = field(default_factory=Katago)
     thermal: Thermal = field(default_factory=Thermal)
     hardware_class: str = ""
+    clock: int = 0
+    warnings: tuple[str, ...] = ()

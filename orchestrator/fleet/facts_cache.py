@@ -1,0 +1,62 @@
+"""Facts kept from the last probe, one file a host."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from orchestrator.fleet.probe import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.facts import Facts
+
+_FORMAT = 1
+
+
+class FactsCache:
+    """Facts by host name below `.orchestrate/facts/`; a damaged file counts as none."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the project's .orchestrate, made when the first facts are put."""
+        self._folder = folder / "facts"
+
+    def get(self, host: str) -> tuple[Facts, float] | None:
+        """The host's facts and their age in seconds; None when there are none to be read."""
+        try:
+            document = json.loads(self._path(host).read_text(encoding="utf-8"))
+            if document["format"] != _FORMAT or document["host"] != host:
+                return None
+            return from_dict(document["facts"]), max(0.0, time.time() - float(document["probed"]))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    def put(self, host: str, facts: Facts) -> None:
+        """Keep the facts: written beside and renamed, so that a reader never sees half of them.
+
+        Raises OSError when the folder cannot be written.
+        """
+        document = {
+            "format": _FORMAT,
+            "host": host,
+            "probed": time.time(),
+            "facts": to_dict(facts),
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1)
+            Path(name).replace(self._path(host))
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def _path(self, host: str) -> Path:
+        return self._folder / f"{quote(host, safe='')}.json"
