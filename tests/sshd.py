@@ -60,7 +60,7 @@ class Sshd:
     folder: Path
     client_key: Path
     known_hosts: Path
-    log_level: str = "VERBOSE"
+    log_level: str = "VERBOSE"  # INFO or more: the start is recognised by what is logged
     environment: Mapping[str, str] = field(default_factory=dict)
     userland: Literal["system", "busybox"] = "system"
     force_command: str = ""
