@@ -21,7 +21,7 @@ OrchestrateError            code, message, hint; what a person reads
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class OrchestrateError(Exception):
@@ -115,10 +115,21 @@ class AuthError(UnreachableError):
 
 
 class LockedError(HostError):
-    """Somebody else works on the host."""
+    """Somebody else works on the host; `owner` is what the lock says of them."""
 
     code = "locked"
     exit_code = 6
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str = "",
+        owner: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.owner = owner or {}
 
 
 class CommandError(HostError):

@@ -96,8 +96,10 @@ def main() -> None:
         code = exc.exit_code
     except click.ClickException as exc:
         code = report("usage", exc.format_message(), usage_hint(exc), as_json=as_json, exit_code=2)
-    except click.Abort:
-        code = report("interrupted", "interrupted", "", as_json=as_json, exit_code=130)
+    except (click.Abort, KeyboardInterrupt):
+        code = report(
+            "interrupted", "interrupted, nothing was changed", "", as_json=as_json, exit_code=130
+        )
     except OrchestrateError as exc:
         d = exc.as_dict()
         code = report(d["code"], d["message"], d["hint"], as_json=as_json, exit_code=exc.exit_code)

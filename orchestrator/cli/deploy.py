@@ -1,0 +1,66 @@
+"""`orchestrate deploy`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.common import Context, host_options, pass_context
+
+if TYPE_CHECKING:
+    from orchestrator.rollout.outcome import RunResult
+
+
+@click.command("deploy")
+@host_options
+@click.option("--model", metavar="NAME@VERSION", help="Instead of the inventory's, for this run.")
+@click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--check", is_flag=True, help="Only show the plan, as `plan` does.")
+@pass_context
+def command(
+    context: Context,
+    groups: tuple[str, ...],
+    limit: str | None,
+    model: str | None,
+    allow_inexact: bool,
+    yes: bool,
+    check: bool,
+) -> int:
+    """Bring hosts to the wanted version, verified there or rolled back.
+
+    Exit status: 0 every host is there and verified, 3 some were rolled back, 4 some are in neither
+    state, 5 some could not be reached, 6 some are locked, 2 bad input and nothing was touched.
+    """
+    from orchestrator.cli import fleet, plan
+
+    if check:
+        return plan.show_plan(context, groups, limit, model, allow_inexact=allow_inexact)
+    inventory, hosts = fleet.choose(context, groups, limit)
+    wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+    run, live = fleet.start(context, "deploy", hosts)
+    with live:
+        survey = run.survey(hosts, wanted)
+    try:
+        blobs = fleet.blob_paths(context, survey.plans)
+        if not yes and any(p.steps for p in survey.plans):
+            plan.show(context.console, survey.plans, survey.failed)
+            click.confirm("Go ahead?", abort=True, err=True)
+    except BaseException:
+        run.abandon(survey)
+        raise
+    with live:
+        result = run.deploy(survey, blobs)
+    return finish(context, result)
+
+
+def finish(context: Context, result: RunResult) -> int:
+    """Print what came of a run and return its exit code."""
+    from orchestrator.cli import summary
+
+    if context.json:
+        context.emit(result.as_dict())
+    else:
+        summary.show(context.console, result)
+    return result.exit_code

@@ -1,0 +1,108 @@
+"""`orchestrate facts`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.common import Context, host_options, pass_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from orchestrator.errors import OrchestrateError
+    from orchestrator.fleet.facts import Facts
+
+
+@click.command("facts")
+@host_options
+@click.option("--refresh", is_flag=True, help="Ask the hosts even if their facts are fresh.")
+@pass_context
+def command(context: Context, groups: tuple[str, ...], limit: str | None, refresh: bool) -> int:
+    """Show what the hosts are: board, GPU, runtimes, engines.
+
+    Facts that are younger than `facts_max_age` come from the cache.
+    """
+    from orchestrator.cli import fleet
+    from orchestrator.rollout.outcome import worst
+
+    _, hosts = fleet.choose(context, groups, limit)
+    cache = fleet.facts_cache(context)
+    max_age = context.project.settings.facts_max_age
+    known: dict[str, Facts] = {}
+    if not refresh:
+        for host in hosts:
+            entry = cache.get(host.name)
+            if entry is not None and entry[1] <= max_age:
+                known[host.name] = entry[0]
+    unknown = [host for host in hosts if host.name not in known]
+    failed: dict[str, OrchestrateError] = {}
+    if unknown:
+        run, live = fleet.start(context, "facts", unknown)
+        with live:
+            survey = run.survey(unknown)
+        run.abandon(survey)
+        fleet.remember_facts(context, survey)
+        known |= {s.task.host.name: s.facts for s in survey.surveyed}
+        failed = {f.task.host.name: f.error for f in survey.failed}
+    if context.json:
+        context.emit(document(known, failed))
+    else:
+        show(context.console, known, failed)
+    return worst(error.exit_code for error in failed.values())
+
+
+def document(known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]) -> dict[str, Any]:
+    """The JSON document: every fact of every host."""
+    from orchestrator.fleet import probe
+
+    hosts: dict[str, Any] = {name: probe.to_dict(facts) for name, facts in known.items()}
+    return {"hosts": hosts | {name: {"error": e.as_dict()} for name, e in failed.items()}}
+
+
+def show(
+    console: Console, known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]
+) -> None:
+    """Print one line a host."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "heat"):
+        table.add_column(column, header_style="dim")
+    for name, error in failed.items():
+        told = f"{error.message}. {error.hint}"
+        table.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 5)
+    for name, facts in known.items():
+        table.add_row(
+            Text(name, "bold"),
+            facts.hardware_class,
+            facts.board.model or ", ".join(gpu.name for gpu in facts.gpus),
+            f"{facts.cpu.cores}x {facts.arch}",
+            f"{facts.memory.total_mb / 1024:.1f} GiB",
+            f"{facts.disk.free_mb / 1024:.1f} GiB free",
+            Text(engines(facts)),
+            heat(facts),
+        )
+    console.print(table)
+
+
+def engines(facts: Facts) -> str:
+    """The engines found on the host, in a few words."""
+    parts = [
+        f"katago {facts.katago.version} {facts.katago.backend}" if facts.katago.path else "",
+        f"onnxruntime {facts.python.onnxruntime}" if facts.python.onnxruntime else "",
+        f"TensorRT {facts.tensorrt}" if facts.tensorrt else "",
+        f"docker {facts.docker}" if facts.docker else "",
+    ]
+    return ", ".join(part for part in parts if part) or "none"
+
+
+def heat(facts: Facts) -> str:
+    """The temperature, and whether the board throttles itself."""
+    celsius = facts.thermal.temperature_c
+    text = "" if celsius is None else f"{celsius:.0f} °C"
+    return f"{text} throttled".strip() if facts.thermal.throttled else text

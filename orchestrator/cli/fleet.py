@@ -1,0 +1,132 @@
+"""From the command line's words to hosts, wanted versions and a run that is listened to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.errors import UsageError
+from orchestrator.events import EventBus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from orchestrator.cli.common import Context
+    from orchestrator.cli.live import LiveTable
+    from orchestrator.fleet.facts_cache import FactsCache
+    from orchestrator.fleet.host import Host, Inventory
+    from orchestrator.models.catalog import Catalog
+    from orchestrator.planning.diff import HostPlan
+    from orchestrator.rollout.fleet_run import FleetRun, Survey
+    from orchestrator.rollout.host_run import Wanted
+
+
+def choose(
+    context: Context, groups: tuple[str, ...], limit: str | None
+) -> tuple[Inventory, tuple[Host, ...]]:
+    """The inventory and the hosts that `--group` and `--limit` name, all without them.
+
+    Raises InventoryError, or UsageError when nothing matches.
+    """
+    from orchestrator.fleet import inventory
+    from orchestrator.fleet.inventory import patterns
+
+    loaded = inventory.load(context.project.inventory)
+    return loaded, patterns.select(loaded, limit, groups)
+
+
+def catalog(context: Context) -> Catalog:
+    """The project's catalog of models."""
+    from orchestrator.models.catalog import Catalog
+
+    return Catalog(context.project.artifacts)
+
+
+def wanted(
+    context: Context,
+    inventory: Inventory,
+    hosts: Sequence[Host],
+    model: str | None,
+    *,
+    allow_inexact: bool = False,
+) -> dict[str, Wanted]:
+    """What each host should get: `model` for all, else the host's `orchestrate_model`.
+
+    Raises UsageError for a host without either and ModelError for a version that is not there.
+    """
+    from orchestrator.planning.render import Templates
+    from orchestrator.rollout.host_run import Wanted
+
+    models = catalog(context)
+    refs = {host.name: model or host.vars.get("orchestrate_model") for host in hosts}
+    without = [name for name, ref in refs.items() if not ref]
+    if without:
+        raise UsageError(
+            f"no model is wanted for {', '.join(without[:5])}",
+            hint="Set orchestrate_model: NAME@VERSION in the inventory, or give --model.",
+        )
+    versions = {str(ref): models.get(str(ref)) for ref in refs.values()}
+    templates = Templates.of(context.project.template_texts())
+    return {
+        name: Wanted(
+            version=versions[str(ref)],
+            profiles=context.project.settings.profiles,
+            templates=templates,
+            groups=inventory.groups,
+            allow_inexact=allow_inexact,
+        )
+        for name, ref in refs.items()
+    }
+
+
+def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path]:
+    """Where the files to be sent lie here, each checked against its digest.
+
+    Raises ModelError for a file that is missing, damaged or truncated, before anything is sent.
+    """
+    from orchestrator.planning.diff import missing_blobs
+
+    store = catalog(context).store
+    needed = {
+        blob.sha256: blob
+        for plan in plans
+        if plan.action == "deploy"
+        for blob in missing_blobs(plan.release, plan.present)
+    }
+    return {digest: store.check(digest, blob.size) for digest, blob in needed.items()}
+
+
+def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetRun, LiveTable]:
+    """A run whose events go to a live table and to the history, with the known baselines."""
+    from orchestrator.cli.live import LiveTable
+    from orchestrator.history import open_history
+    from orchestrator.rollout.fleet_run import FleetRun
+
+    def warn(message: str) -> None:
+        click.secho(f"warning: {message}", fg="yellow", err=True)
+
+    history = open_history(context.project.history_url, warn)
+    live = LiveTable(len(hosts), on_stdout=not context.json)
+    run = FleetRun(
+        command=command,
+        settings=context.project.settings,
+        bus=EventBus([live, history]),
+        baselines=history.baselines(),
+    )
+    return run, live
+
+
+def facts_cache(context: Context) -> FactsCache:
+    """The facts that were seen last, by host."""
+    from orchestrator.fleet.facts_cache import FactsCache
+
+    return FactsCache(context.project.state)
+
+
+def remember_facts(context: Context, survey: Survey) -> None:
+    """Keep the facts of the hosts that answered."""
+    cache = facts_cache(context)
+    for surveyed in survey.surveyed:
+        cache.put(surveyed.task.host.name, surveyed.facts)

@@ -1,0 +1,114 @@
+"""The live table: what each host is doing now, with progress, rate and time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.events import Event, HostFinished, Progress, StateEntered
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.live import Live
+    from rich.table import Table
+
+MB = 1_000_000
+
+
+@dataclass
+class Row:
+    """What a host is doing: `rate` in bytes per second since `since`."""
+
+    state: str
+    detail: str = ""
+    done: int = 0
+    total: int = 0
+    first: int = 0
+    since: float = 0.0
+
+
+class LiveTable:
+    """A subscriber that draws the hosts in flight while it is entered; silent off a terminal.
+
+    It can be entered again, so that a question can be asked between two phases of a run.
+    """
+
+    def __init__(self, hosts: int, *, on_stdout: bool) -> None:
+        self._count = hosts
+        self._rows: dict[str, Row] = {}
+        self._finished: dict[str, int] = {}
+        self._shown = sys.stderr.isatty() and (not on_stdout or sys.stdout.isatty())
+        self._live: Live | None = None
+
+    def __enter__(self) -> None:
+        """Start to draw."""
+        self._rows.clear()
+        if self._shown:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(
+                console=Console(stderr=True, highlight=False),
+                get_renderable=self.draw,
+                refresh_per_second=8,
+                transient=True,
+            )
+            self._live.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop, and take the table off the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def on_event(self, event: Event) -> None:
+        """Take in one event; drawing happens apart from it."""
+        if isinstance(event, StateEntered):
+            self._rows[event.host] = Row(event.state, event.detail or event.release or "")
+        elif isinstance(event, Progress):
+            row = self._rows.setdefault(event.host, Row("stage"))
+            if row.total != event.total or row.detail != event.what:
+                row.since, row.first = time.monotonic(), event.done
+            row.detail, row.done, row.total = event.what, event.done, event.total
+        elif isinstance(event, HostFinished):
+            self._rows.pop(event.host, None)
+            status = str(event.outcome["status"]).replace("_", " ")
+            self._finished[status] = self._finished.get(status, 0) + 1
+
+    def draw(self) -> Table:
+        """The table as it is now."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        done = ", ".join(f"{n} {status}" for status, n in self._finished.items())
+        table = Table(
+            box=None,
+            pad_edge=False,
+            caption=f"{sum(self._finished.values())} of {self._count} hosts done"
+            + (f": {done}" if done else ""),
+            caption_justify="left",
+        )
+        for column in ("host", "state", "", ""):
+            table.add_column(column)
+        for name, row in list(self._rows.items()):
+            bar = ProgressBar(row.total, row.done, width=24) if row.total else ""
+            table.add_row(name, row.state, bar, speed(row) if row.total else row.detail)
+        return table
+
+
+def speed(row: Row) -> str:
+    """`12.3 of 40.0 MB  8.1 MB/s  3 s left`."""
+    text = f"{row.done / MB:.1f} of {row.total / MB:.1f} MB"
+    elapsed = time.monotonic() - row.since
+    rate = (row.done - row.first) / elapsed if elapsed > 0.5 else 0.0  # noqa: PLR2004
+    if rate > 0 and row.done < row.total:
+        text += f"  {rate / MB:.1f} MB/s  {(row.total - row.done) / rate:.0f} s left"
+    return text

@@ -1,0 +1,118 @@
+"""`orchestrate plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.common import Context, host_options, pass_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from orchestrator.planning.diff import HostPlan
+    from orchestrator.rollout.host_run import Failed
+
+
+@click.command("plan")
+@host_options
+@click.option("--model", metavar="NAME@VERSION", help="Instead of the inventory's.")
+@click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
+@click.option("--offline", is_flag=True, help="From cached facts; hosts are taken as empty.")
+@pass_context
+def command(
+    context: Context,
+    groups: tuple[str, ...],
+    limit: str | None,
+    model: str | None,
+    allow_inexact: bool,
+    offline: bool,
+) -> int:
+    """Show what a deploy would change, and why. Touches nothing."""
+    return show_plan(context, groups, limit, model, allow_inexact=allow_inexact, offline=offline)
+
+
+def show_plan(
+    context: Context,
+    groups: tuple[str, ...],
+    limit: str | None,
+    model: str | None,
+    *,
+    allow_inexact: bool = False,
+    offline: bool = False,
+) -> int:
+    """Print the plan and return the exit code; hosts that could not be asked count."""
+    from orchestrator.cli import fleet
+
+    inventory, hosts = fleet.choose(context, groups, limit)
+    wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+    plans: Sequence[HostPlan]
+    failed: Sequence[Failed]
+    if offline:
+        from orchestrator.rollout.offline import plan_from_cache
+
+        plans, failed = plan_from_cache(fleet.facts_cache(context), hosts, wanted), ()
+    else:
+        run, live = fleet.start(context, "plan", hosts)
+        with live:
+            survey = run.survey(hosts, wanted)
+        run.abandon(survey)
+        fleet.remember_facts(context, survey)
+        plans, failed = survey.plans, survey.failed
+    if context.json:
+        context.emit(document(plans, failed))
+    else:
+        show(context.console, plans, failed)
+    from orchestrator.rollout.outcome import worst
+
+    return worst(f.error.exit_code for f in failed)
+
+
+def document(plans: Sequence[HostPlan], failed: Sequence[Failed]) -> dict[str, Any]:
+    """The JSON document of a plan."""
+    from orchestrator.planning.explain import plan_document
+
+    hosts: dict[str, Any] = {plan.host: plan_document(plan) for plan in plans}
+    hosts |= {f.task.host.name: {"error": f.error.as_dict()} for f in failed}
+    return {"hosts": hosts}
+
+
+def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] = ()) -> None:
+    """Print one line a host, the config diffs that differ from each other, and the total."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from orchestrator.planning.explain import megabytes
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("host", "action", "artifact", "config", "to send", "why"):
+        table.add_column(column, header_style="dim")
+    for f in failed:
+        table.add_row(f.task.host.name, Text("cannot plan", "red"), "", "", "", f.error.message)
+    for plan in sorted(plans, key=lambda p: (p.action == "unchanged", p.host)):
+        release = plan.release
+        table.add_row(
+            Text(plan.host, "bold"),
+            Text(plan.action, "dim" if plan.action == "unchanged" else "green"),
+            f"{release.artifact.format} {release.artifact.precision}",
+            release.config,
+            megabytes(plan.bytes_to_send) if plan.bytes_to_send else "",
+            Text("; ".join(plan.reasons)),
+        )
+    console.print(table)
+    diffs: dict[str, list[str]] = {}
+    for plan in plans:
+        if plan.config_diff and plan.present.config:
+            diffs.setdefault(plan.config_diff, []).append(plan.host)
+    for diff, names in diffs.items():
+        console.print(f"\nconfig of {', '.join(names)}", style="bold")
+        console.print(Text(diff.rstrip("\n")))
+    changing = sum(bool(plan.steps) for plan in plans)
+    total = megabytes(sum(plan.bytes_to_send for plan in plans))
+    console.print(
+        f"\n{changing} of {len(plans) + len(failed)} hosts would change, {total} to send"
+        + (f", {len(failed)} cannot be planned for" if failed else "")
+    )

@@ -1,0 +1,70 @@
+"""`orchestrate status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.common import Context, host_options, pass_context
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {"ok": "green", "drift": "yellow", "unverified": "yellow", "failing": "bold red"}
+
+
+@click.command("status")
+@host_options
+@pass_context
+def command(context: Context, groups: tuple[str, ...], limit: str | None) -> int:
+    """Show what each host should run, what it does run, and whether that passed there."""
+    from orchestrator.cli import fleet
+    from orchestrator.rollout.outcome import worst
+    from orchestrator.rollout.standing import standing
+
+    _, hosts = fleet.choose(context, groups, limit)
+    run, live = fleet.start(context, "status", hosts)
+    with live:
+        survey = run.survey(hosts)
+    run.abandon(survey)
+    fleet.remember_facts(context, survey)
+    rows = {s.task.host.name: standing(s.task.host, s.present, s.lock) for s in survey.surveyed}
+    failed = {f.task.host.name: f.error for f in survey.failed}
+    code = worst(error.exit_code for error in failed.values())
+    documents: dict[str, Any] = {name: row.as_dict() for name, row in rows.items()}
+    documents |= {
+        name: {"state": "unreachable", "error": error.as_dict()} for name, error in failed.items()
+    }
+    if context.json:
+        context.emit({"exit_code": code, "hosts": documents})
+    else:
+        show(context.console, documents)
+    return code
+
+
+def show(console: Console, documents: dict[str, Any]) -> None:
+    """Print one line a host, those that need a look first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("host", "state", "wanted", "active", "verdict", ""):
+        table.add_column(column, header_style="dim")
+    order = ["unreachable", "failing", "drift", "unverified", "empty", "ok"]
+    for name, row in sorted(documents.items(), key=lambda i: (order.index(i[1]["state"]), i[0])):
+        if "error" in row:
+            told = f"{row['error']['message']}. {row['error']['hint']}"
+            table.add_row(
+                Text(name, "bold"), Text("unreachable", "magenta"), "", "", "", Text(told)
+            )
+            continue
+        table.add_row(
+            Text(name, "bold"),
+            Text(row["state"], STYLES.get(row["state"], "dim")),
+            row["wanted"] or "",
+            row["release"] or "nothing",
+            row["verdict"] or "",
+            Text("; ".join(row["notes"])),
+        )
+    console.print(table)

@@ -1,0 +1,209 @@
+"""A command carried out on many hosts: survey all, decide, then change, then sum up."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from orchestrator.errors import InputError, UsageError
+from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
+from orchestrator.planning.way_back import way_back
+from orchestrator.rollout.host_run import (
+    BaselineKey,
+    Failed,
+    HostTask,
+    Surveyed,
+    Wanted,
+    deploy_host,
+    failed_outcome,
+    rollback_host,
+    skipped_outcome,
+    survey_host,
+    verify_host,
+)
+from orchestrator.rollout.outcome import INTERRUPTED, HostOutcome, RunResult
+from orchestrator.rollout.runner import ThreadRunner
+from orchestrator.rollout.session import Run
+from orchestrator.targets.connection import connection_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from orchestrator.fleet.host import Host
+    from orchestrator.fleet.settings import Settings
+    from orchestrator.planning.diff import HostPlan
+    from orchestrator.verify.baseline import Baseline
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Every host's answer: the ones that answered keep their session open until they are used."""
+
+    surveyed: tuple[Surveyed, ...]
+    failed: tuple[Failed, ...]
+
+    @property
+    def plans(self) -> list[HostPlan]:
+        """The plans of the hosts that answered."""
+        return [s.plan for s in self.surveyed if s.plan is not None]
+
+    def close(self) -> None:
+        """Close all sessions."""
+        for surveyed in self.surveyed:
+            surveyed.session.close()
+
+
+def new_run_id() -> str:
+    """A run's id: sorts by time, unique across operators."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass
+class FleetRun:
+    """One command on many hosts; use it once.
+
+    `baselines` are what the history knows; empty when the history is lost.
+    """
+
+    command: str
+    settings: Settings
+    bus: EventBus
+    baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
+    id: str = field(default_factory=new_run_id)
+
+    def __post_init__(self) -> None:
+        """Make the runner; it remembers whether Ctrl-C was pressed."""
+        self._runner = ThreadRunner(self.settings.parallel)
+
+    def survey(self, hosts: Sequence[Host], wanted: Mapping[str, Wanted] | None = None) -> Survey:
+        """Connect to all hosts, read what is there and plan what is `wanted` by host name.
+
+        Touches nothing. Raises InputError when a plan shows that the input is wrong, after closing
+        all sessions, so that nothing is deployed at all.
+        """
+        self.bus.publish(
+            RunStarted(
+                run=self.id,
+                command=self.command,
+                hosts=tuple(h.name for h in hosts),
+                user=Run.who(),
+            )
+        )
+        run = Run(self.id, self.command, self.bus.publish, self.settings.command_timeout)
+        tasks = [
+            HostTask(
+                run=run,
+                host=host,
+                connection=connection_spec(
+                    host,
+                    connect_timeout=self.settings.connect_timeout,
+                    keepalive=self.settings.keepalive,
+                ),
+                wanted=None if wanted is None else wanted[host.name],
+                baselines=self.baselines,
+            )
+            for host in hosts
+        ]
+        answers = self._runner.run(survey_host, tasks)
+        survey = Survey(
+            tuple(a for a in answers if isinstance(a, Surveyed)),
+            tuple(a for a in answers if isinstance(a, Failed)),
+        )
+        if self._runner.interrupted:
+            survey.close()
+            self._finish("interrupted", INTERRUPTED)
+            raise KeyboardInterrupt
+        wrong = [f for f in survey.failed if isinstance(f.error, InputError)]
+        if wrong:
+            survey.close()
+            self._finish("failed", 2)
+            raise _together(wrong)
+        return survey
+
+    def deploy(self, survey: Survey, blob_path: Mapping[str, Path]) -> RunResult:
+        """Bring every surveyed host to its plan's release."""
+        return self._work(survey, lambda s: deploy_host(s, blob_path))
+
+    def ways_back(self, survey: Survey, to: str | None) -> dict[str, tuple[str | None, str]]:
+        """For each surveyed host what is active and what it goes back to.
+
+        That is `to`, or what last passed there before the active release. Raises UsageError when a
+        host has no such release.
+        """
+        ways: dict[str, tuple[str | None, str]] = {}
+        for surveyed in survey.surveyed:
+            name, present = surveyed.task.host.name, surveyed.present
+            target = to or way_back(present)
+            if target is None or target not in present.releases:
+                raise no_way_back(name, to, present.releases)
+            ways[name] = (present.current, target)
+        return ways
+
+    def rollback(self, survey: Survey, ways: Mapping[str, tuple[str | None, str]]) -> RunResult:
+        """Put every surveyed host back on the release that `ways_back` found."""
+        return self._work(survey, lambda s: rollback_host(s, ways[s.task.host.name][1]))
+
+    def verify(self, survey: Survey) -> RunResult:
+        """Run the smoke benchmark of what is active on every surveyed host."""
+        return self._work(survey, verify_host)
+
+    def abandon(self, survey: Survey) -> None:
+        """Close the sessions of a run that ends before anything was touched."""
+        survey.close()
+        self._finish("abandoned", 0)
+
+    def _work(self, survey: Survey, function: Callable[[Surveyed], HostOutcome]) -> RunResult:
+        def one(surveyed: Surveyed) -> HostOutcome:
+            outcome = function(surveyed)
+            self._publish(outcome)
+            return outcome
+
+        unreached = [failed_outcome(f) for f in survey.failed]
+        for outcome in unreached:
+            self._publish(outcome)
+        done = self._runner.run(one, survey.surveyed)
+        reached = [
+            outcome or skipped_outcome(surveyed)
+            for surveyed, outcome in zip(survey.surveyed, done, strict=True)
+        ]
+        result = RunResult(self.id, (*unreached, *reached), interrupted=self._runner.interrupted)
+        self._finish(result.outcome, result.exit_code)
+        return result
+
+    def _publish(self, outcome: HostOutcome) -> None:
+        self.bus.publish(HostFinished(run=self.id, host=outcome.host, outcome=outcome.as_dict()))
+
+    def _finish(self, outcome: str, exit_code: int) -> None:
+        self.bus.publish(RunFinished(run=self.id, outcome=outcome, exit_code=exit_code))
+
+
+def no_way_back(host: str, to: str | None, releases: Iterable[str]) -> UsageError:
+    """The error for a host without the release to go back to."""
+    there = ", ".join(releases) or "none"
+    if to is None:
+        return UsageError(
+            f"{host}: no other release has passed there; on the host: {there}",
+            hint="Name one with --to, or leave the host out with --limit.",
+            code="nothing_to_roll_back_to",
+        )
+    return UsageError(
+        f"{host}: release {to} is not there; on the host: {there}",
+        hint="Name one of these with --to, or leave the host out with --limit.",
+        code="no_such_release",
+    )
+
+
+def _together(wrong: Sequence[Failed]) -> InputError:
+    """One error for all hosts with the same fault; the first fault when they differ."""
+    first = wrong[0].error
+    assert isinstance(first, InputError)  # noqa: S101
+    others = [f.task.host.name for f in wrong[1:]]
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")  # noqa: PLR2004
+        first.message += f" (input is wrong for {shown} too)"
+    return first

@@ -1,0 +1,76 @@
+"""What a host's helper reports of its root, as a value that planning understands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.planning.present import Present
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.targets.commands import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """`root` is absolute; `lock` is the owner.json of whoever holds the lock, as text."""
+
+    root: str
+    present: Present
+    lock: str | None = None
+
+
+def host_state(answers: Iterable[Answer]) -> HostState:
+    """The state behind the answers of host.sh's `survey` and `take_lock`.
+
+    Lines that cannot be read are passed over: a damaged audit log must not stop a deploy.
+    """
+    lines: dict[str, list[str]] = {}
+    for answer in answers:
+        lines.setdefault(answer.tag, []).append(answer.text)
+    stored, parts = _store(lines.get("blob", []))
+    manifest = _json("\n".join(lines.get("manifest", [])))
+    config = "".join(line + "\n" for line in lines.get("config", []))
+    return HostState(
+        root=lines.get("root", [""])[0],
+        present=Present(
+            current=lines.get("current", [None])[0],
+            releases=tuple(lines.get("release", [])),
+            stored=frozenset(stored),
+            parts=parts,
+            manifest=manifest if isinstance(manifest, dict) else {},
+            config=config,
+            audit=tuple(
+                entry for line in lines.get("audit", []) if isinstance(entry := _json(line), dict)
+            ),
+        ),
+        lock=lines["lock"][0] if "lock" in lines else None,
+    )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+_LS_SIZE, _LS_NAME = 4, -1  # columns of `ls -ln`, as POSIX has them
+
+
+def _store(lines: Iterable[str]) -> tuple[set[str], dict[str, int]]:
+    stored: set[str] = set()
+    parts: dict[str, int] = {}
+    for line in lines:
+        columns = line.split()
+        if len(columns) <= _LS_SIZE or not columns[_LS_SIZE].isdecimal():
+            continue
+        name = columns[_LS_NAME].rpartition("/")[2]
+        if name.endswith(".part"):
+            parts[name.removesuffix(".part")] = int(columns[_LS_SIZE])
+        else:
+            stored.add(name)
+    return stored, parts

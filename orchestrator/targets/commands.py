@@ -1,0 +1,190 @@
+"""What is run on a host, as text; nothing here runs anything.
+
+A script is `host.sh` with calls behind it, fed to `sh -s` on the host. Its answers are the lines
+that start with `@` (see `answers`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import (
+    CommandError,
+    HostError,
+    LockedError,
+    PreflightError,
+    TransferError,
+)
+from orchestrator.fleet import probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from orchestrator.planning.release import Release
+    from orchestrator.targets.base import Completed
+
+SHELL = "sh -s"
+
+
+@cache
+def helper() -> str:
+    """The text of host.sh."""
+    return files(__package__).joinpath("host.sh").read_text(encoding="utf-8")
+
+
+def script(*calls: str, with_probe: bool = False) -> bytes:
+    """The helper followed by `calls`, whose stdin is empty, ready to be fed to `sh -s`."""
+    parts = [helper()]
+    if with_probe:
+        parts.append(probe.script())
+    parts.append("main() {\n" + "\n".join(calls) + "\n}\nmain </dev/null\n")
+    return "\n".join(parts).encode()
+
+
+def call(function: str, *arguments: str) -> str:
+    """A line that calls a function of host.sh with quoted arguments."""
+    return " ".join([function, *map(quote, arguments)])
+
+
+def survey(root: str, python: str) -> bytes:
+    """Report state and facts; touch nothing."""
+    return script(call("survey", root), f'probe "$root" {quote(python)}', with_probe=True)
+
+
+def take_lock(root: str, owner: Mapping[str, object]) -> bytes:
+    """Take the lock and report the state again, now that nobody else can change it."""
+    return script(call("take_lock", root, json_line(owner)))
+
+
+def drop_lock(root: str, run: str) -> bytes:
+    """Let go of the lock if `run` holds it."""
+    return script(call("drop_lock", root, run))
+
+
+def break_lock(root: str) -> bytes:
+    """Remove whoever's lock there is, after reporting it."""
+    return script(call("break_lock", root))
+
+
+def receive(root: str, digest: str, offset: int) -> str:
+    """The command that appends its stdin to a blob's `.part`, which must hold `offset` bytes."""
+    folder = f"{root}/store/sha256/{digest[:2]}"
+    part = quote(f"{folder}/{digest}.part")
+    if offset:
+        ready = f'[ "$(wc -c <{part})" -eq {offset} ]'
+        return f"{ready} && exec cat >>{part}"
+    return f"mkdir -p {quote(folder)} && exec cat >{part}"
+
+
+def stage(root: str, run: str, release: Release) -> bytes:
+    """Check the blobs that arrived and put the release folder together."""
+    lines = [call("begin_stage", root, run, release.id)]
+    lines += [call("stage_blob", blob.sha256, blob.name) for blob in release.blobs]
+    for name, text in release.texts.items():
+        end = "END_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+        mode = "755" if name == "run" else "644"
+        lines.append(f"{call('stage_text', name, mode)} <<'{end}'\n{text}{end}")
+    return script(*lines, "end_stage")
+
+
+def activate(root: str, run: str, release: str | None, *audit: Mapping[str, object]) -> bytes:
+    """Point `current` at a staged release, or remove it when `release` is None."""
+    lines = "\n".join(json_line(line) for line in audit)
+    return script(call("activate", root, run, release or "", lines))
+
+
+def commit(root: str, run: str, audit: Mapping[str, object]) -> bytes:
+    """Write the verdict to the audit log and let go of the lock."""
+    return script(call("commit", root, run, json_line(audit)))
+
+
+def read_file(path: str) -> str:
+    """The command that prints a file."""
+    return f"cat {quote(path)}"
+
+
+def json_line(value: Mapping[str, object]) -> str:
+    """Compact JSON on one line; host.sh looks for `"run":"..."` in it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One `@tag text` line of the helper."""
+
+    tag: str
+    text: str
+
+
+def answers(completed: Completed, host: str) -> list[Answer]:
+    """The helper's answers; raises the HostError that its `@error` line stands for.
+
+    Raises CommandError when the helper did not run at all.
+    """
+    found = [
+        Answer(tag, text)
+        for line in completed.stdout.splitlines()
+        if line.startswith("@")
+        for tag, _, text in [line[1:].partition(" ")]
+    ]
+    for answer in found:
+        if answer.tag == "error":
+            raise _error(answer.text, found, host)
+    if not found:
+        last = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
+        raise CommandError(
+            f"the helper did not run on {host}: exit {completed.exit_status}"
+            + (f", {last[0]}" if last else ""),
+            hint="Does the login shell there run `sh -s`, and is sudo allowed where it is needed?",
+        )
+    return found
+
+
+def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
+    code, _, message = text.partition(" ")
+    if code == "locked":
+        return locked(next((a.text for a in found if a.tag == "lock"), "{}"), host)
+    if code == "lock_lost":
+        return LockedError(
+            f"{message}; somebody broke it while this run was working",
+            code="lock_lost",
+            hint=f"See who: orchestrate status --limit {host}",
+        )
+    if code == "damaged_blob":
+        digest, _, got = message.partition(" ")
+        return TransferError(
+            f"what arrived on {host} has sha256 {got[:12]}…, not {digest[:12]}…; it was removed",
+            code="damaged_blob",
+            hint="Deploy again. If it happens twice, look at the host's disk and memory.",
+        )
+    hints = {
+        "permission": "Set orchestrate_root to a folder the user may write, "
+        "or ansible_become: true.",
+        "space": f"Look at the disk: orchestrate facts --limit {host} --refresh",
+        "no_rename": "Install coreutils, or busybox 1.33 or newer, on the host.",
+        "no_release": f"See what is there: orchestrate status --limit {host}",
+    }
+    return PreflightError(f"{message} on {host}", code=code, hint=hints.get(code, ""))
+
+
+def locked(owner_json: str, host: str) -> LockedError:
+    """The error that says who holds a host's lock, since when, and how to break it."""
+    try:
+        owner = json.loads(owner_json)
+    except ValueError:
+        owner = {}
+    owner = owner if isinstance(owner, dict) else {}
+    who = owner.get("who", "somebody unknown")
+    since = f" since {owner['since']}" if "since" in owner else ""
+    what = f" ({owner['command']}, run {owner.get('run')})" if "command" in owner else ""
+    return LockedError(
+        f"{host} is locked by {who}{since}{what}",
+        hint=f"Wait, or if that run is dead: orchestrate unlock --limit {host}",
+        owner=owner,
+    )

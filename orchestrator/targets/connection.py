@@ -1,0 +1,211 @@
+"""How to reach a host, read from its inventory variables. Pure: opens nothing."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined
+from jinja2 import TemplateError as JinjaError
+from jinja2.sandbox import SandboxedEnvironment
+
+from orchestrator.errors import InventoryError
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.host import Host
+
+_ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSpec:
+    """Where a host is and how to get in.
+
+    Empty strings and None leave the choice to ~/.ssh/config and its defaults. `known_hosts` empty
+    means the user's and the system's files. `jump` is `[user@]host[:port]`, comma separated.
+    Times are in seconds.
+    """
+
+    name: str
+    kind: str = "ssh"
+    address: str = ""
+    port: int | None = None
+    user: str | None = None
+    key_file: str = ""
+    password: str = ""
+    known_hosts: tuple[str, ...] = ()
+    jump: str = ""
+    proxy_command: str = ""
+    ssh_config: str = ""
+    compress: bool = False
+    become: bool = False
+    become_user: str = "root"
+    become_password: str = ""
+    connect_timeout: float = 10.0
+    keepalive: float = 15.0
+    root: str = ""
+    python: str = ""
+
+    def __repr__(self) -> str:
+        """Without secrets: it may end up in a log."""
+        return f"ConnectionSpec({self.name}, {self.kind}, {self.address}:{self.port})"
+
+
+def connection_spec(
+    host: Host, *, connect_timeout: float = 10.0, keepalive: float = 15.0
+) -> ConnectionSpec:
+    """The connection that a host's `ansible_*` and `orchestrate_*` variables ask for.
+
+    Raises InventoryError for values that cannot be understood.
+    """
+    given = {k: _templated(host, k, v) for k, v in host.vars.items() if _is_ours(k)}
+
+    def text(*names: str) -> str:
+        return next((str(given[n]) for n in names if given.get(n) not in {None, ""}), "")
+
+    kind = {"paramiko": "ssh", "smart": "ssh"}.get(text("ansible_connection"), "") or (
+        text("ansible_connection") or "ssh"
+    )
+    if kind not in {"ssh", "local"}:
+        raise InventoryError(
+            f"{host.name}: ansible_connection is '{kind}'",
+            hint="Supported are ssh and local.",
+        )
+    options = _ssh_arguments(
+        host.name, text("ansible_ssh_common_args"), text("ansible_ssh_extra_args")
+    )
+    return ConnectionSpec(
+        name=host.name,
+        kind=kind,
+        address=text("ansible_host", "ansible_ssh_host") or host.name,
+        port=_port(host.name, text("ansible_port", "ansible_ssh_port") or options.get("port", "")),
+        user=text("ansible_user", "ansible_ssh_user", "ansible_remote_user")
+        or options.get("user")
+        or None,
+        key_file=text("ansible_ssh_private_key_file", "ansible_private_key_file")
+        or options.get("identityfile", ""),
+        password=text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
+        known_hosts=tuple(options.get("userknownhostsfile", "").split()),
+        jump=options.get("proxyjump", ""),
+        proxy_command=options.get("proxycommand", ""),
+        ssh_config=options.get("config", ""),
+        compress=options.get("compression", "no") == "yes",
+        become=_truth(given.get("ansible_become", False)),
+        become_user=text("ansible_become_user") or "root",
+        become_password=text("ansible_become_password", "ansible_become_pass"),
+        connect_timeout=float(options.get("connecttimeout", connect_timeout)),
+        keepalive=keepalive,
+        root=text("orchestrate_root"),
+        python=text("orchestrate_python"),
+    )
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(("ansible_", "orchestrate_"))
+
+
+def _templated(host: Host, name: str, value: Any) -> Any:
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    try:
+        return _ENVIRONMENT.from_string(value).render(
+            {**host.vars, "inventory_hostname": host.name, "group_names": list(host.groups)}
+        )
+    except JinjaError as exc:
+        raise InventoryError(
+            f"{host.name}: {name}: {exc}", hint=f"The value is {value!r}."
+        ) from exc
+
+
+def _truth(value: Any) -> bool:
+    return str(value).strip().lower() in {"true", "yes", "on", "1"}
+
+
+def _port(host: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) < 65536:  # noqa: PLR2004
+        raise InventoryError(
+            f"{host}: ansible_port is '{text}'", hint="A port is a number from 1 to 65535."
+        )
+    return int(text)
+
+
+_FLAGS = {
+    "-J": "proxyjump",
+    "-p": "port",
+    "-l": "user",
+    "-i": "identityfile",
+    "-F": "config",
+}
+_OPTIONS = {
+    "proxyjump",
+    "proxycommand",
+    "port",
+    "user",
+    "identityfile",
+    "userknownhostsfile",
+    "connecttimeout",
+    "compression",
+}
+# Host keys are always checked, connections are never shared between processes, and nobody is
+# asked anything: these change nothing here.
+_WITHOUT_EFFECT = {
+    "stricthostkeychecking",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "batchmode",
+    "serveraliveinterval",
+    "serveralivecountmax",
+    "identitiesonly",
+    "preferredauthentications",
+    "loglevel",
+}
+
+
+def _ssh_arguments(host: str, *texts: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        try:
+            words = shlex.split(text)
+        except ValueError as exc:
+            raise InventoryError(
+                f"{host}: ansible_ssh_common_args: {exc}", hint=f"The value is {text!r}."
+            ) from exc
+        while words:
+            word = words.pop(0)
+            flag, rest = word[:2], word[2:]
+            if flag == "-C":
+                found["compression"] = "yes"
+                continue
+            value = rest or (words.pop(0) if words else "")
+            if flag in _FLAGS:
+                found.setdefault(_FLAGS[flag], value)
+            elif flag == "-o":
+                key, _, setting = value.replace(" ", "=", 1).partition("=")
+                _option(host, found, key.strip().lower(), setting.strip())
+            else:
+                raise _not_understood(host, word)
+    if "userknownhostsfile" in found:
+        found["userknownhostsfile"] = " ".join(
+            str(Path(p).expanduser()) for p in found["userknownhostsfile"].split()
+        )
+    return found
+
+
+def _option(host: str, found: dict[str, str], key: str, value: str) -> None:
+    if key in _OPTIONS:
+        found.setdefault(key, value)
+    elif key not in _WITHOUT_EFFECT:
+        raise _not_understood(host, f"-o {key}")
+
+
+def _not_understood(host: str, word: str) -> InventoryError:
+    return InventoryError(
+        f"{host}: ansible_ssh_common_args: '{word}' is not understood here",
+        hint="Put it into ~/.ssh/config under this host, or use -J, -p, -l, -i, -F, "
+        "-o ProxyJump, ProxyCommand, UserKnownHostsFile, IdentityFile, ConnectTimeout.",
+    )

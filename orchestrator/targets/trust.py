@@ -1,0 +1,81 @@
+"""Reading a host's key and adding it to known_hosts, on an operator's word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from orchestrator.targets import ssh
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.targets.connection import ConnectionSpec
+
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedKey:
+    """The key a host offers: `name` is its entry in known_hosts, `known` what stands there.
+
+    `fingerprint` is SHA256 as ssh-keygen prints it. `known` is `yes`, `no` or `changed`.
+    """
+
+    name: str
+    kind: str
+    fingerprint: str
+    known: str
+    key: paramiko.PKey
+    file: Path
+
+
+def offered_key(spec: ConnectionSpec) -> OfferedKey:
+    """Ask the host for its key without logging in, through its jump hosts.
+
+    Raises UnreachableError. Jump hosts themselves must be known already.
+    """
+    connection = ssh.prepared(spec)
+    try:
+        with ssh.explained(spec):
+            sock = connection.open_gateway() if connection.gateway else None
+            transport = paramiko.Transport(sock or (connection.host, connection.port))
+        with transport, ssh.explained(spec):
+            transport.start_client(timeout=spec.connect_timeout)
+            key = transport.get_remote_server_key()
+    finally:
+        connection.close()
+    name = connection.host
+    if connection.port != SSH_PORT:
+        name = f"[{connection.host}]:{connection.port}"
+    file = ssh.known_hosts_files(spec)[0]
+    entries = paramiko.HostKeys(str(file)) if file.is_file() else paramiko.HostKeys()
+    before = entries.lookup(name)
+    if before is None:
+        known = "no"
+    else:
+        known = "yes" if entries.check(name, key) else "changed"
+    return OfferedKey(name, key.get_name(), key.fingerprint, known, key, file)
+
+
+def remember(offered: OfferedKey) -> None:
+    """Write the key into known_hosts, in place of any other of that name."""
+    offered.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lines = offered.file.read_text(encoding="utf-8").splitlines() if offered.file.is_file() else []
+    kept = [line for line in lines if not _is_of(line, offered.name)]
+    kept.append(f"{offered.name} {offered.kind} {offered.key.get_base64()}")
+    scratch = offered.file.with_name(offered.file.name + ".new")
+    scratch.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    scratch.chmod(0o600)
+    scratch.replace(offered.file)
+
+
+def _is_of(line: str, name: str) -> bool:
+    entry = paramiko.hostkeys.HostKeyEntry.from_line(line) if line.strip() else None
+    if entry is None:
+        return False
+    entries = paramiko.HostKeys()
+    entries.add(entry.hostnames[0], entry.key.get_name(), entry.key)
+    return entries.lookup(name) is not None
