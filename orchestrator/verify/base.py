@@ -17,7 +17,8 @@ class Subject:
 
     `folder` is the absolute path of the release there; `model`, `config` and `golden` are file
     names in it (`golden` is empty when the artifact came without golden answers). `engine` is
-    resolved: its `path` is the katago binary, or the Python that has onnxruntime.
+    resolved: its `path` is the katago binary, or the Python that has onnxruntime. `precision` is
+    the artifact's: it tells how far the answers may be off.
     """
 
     folder: str
@@ -27,6 +28,7 @@ class Subject:
     format: str
     engine: EngineSpec
     verify: VerifySpec
+    precision: str = "fp32"
 
 
 class SmokeBenchmark(Protocol):
