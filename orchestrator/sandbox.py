@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
 MAX_PRODUCT = 1_000_000
-MAX_EXPONENT = 256
+MAX_POWER_BITS = 4096
 
 
 class Missing(StrictUndefined):
@@ -52,8 +52,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The product or power; raises SecurityError where the result would not fit in memory."""
-        if operator == "**" and isinstance(right, (int, float)) and abs(right) > MAX_EXPONENT:
-            raise SecurityError(f"{left} ** {right} is too large")
+        if operator == "**" and isinstance(left, int) and isinstance(right, int):
+            if left.bit_length() * right > MAX_POWER_BITS:
+                raise SecurityError(f"a power of more than {MAX_POWER_BITS} bits")
         for sized, times in ((left, right), (right, left)):
             repeats = isinstance(sized, Sized) and isinstance(times, int)
             if repeats and len(sized) * times > MAX_PRODUCT:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     Mistakes = Iterator[tuple[tuple[Any, ...], str, str]]
 
-ENGINE_KEYS = {"command": "katago", "run": "command"}
+# Keys that only some kinds of engine look at.
+ENGINE_KEYS = {"command": ("katago",), "run": ("command", "onnxruntime")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +131,11 @@ def _engine_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mista
         if "engine" in wish:
             engines[*here, "artifacts", index, "engine"] = wish["engine"]
     for path, engine in engines.items():
-        for key, kind in ENGINE_KEYS.items():
-            if key in engine and engine["kind"] != kind:
-                message = f"belongs to engines of kind {kind}, this is of kind {engine['kind']}"
-                yield (*path, key), message, f"remove `{key}:`, or write `kind: {kind}`"
+        for key, kinds in ENGINE_KEYS.items():
+            if key in engine and engine["kind"] not in kinds:
+                which = " and ".join(kinds)
+                message = f"belongs to engines of kind {which}, this is of kind {engine['kind']}"
+                yield (*path, key), message, f"remove `{key}:`, or write `kind: {kinds[0]}`"
 
 
 def _settings(document: Mapping[str, Any]) -> Settings:

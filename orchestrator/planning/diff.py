@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.planning.present import Present
     from orchestrator.planning.profiles import ProfileChoice
     from orchestrator.planning.release import Blob, Release
@@ -103,20 +105,30 @@ def _reasons(action: Action, release: Release, present: Present) -> list[str]:
 
 
 def _changes(release: Release, present: Present) -> list[str]:
+    """What the new manifest says otherwise than the one on the host, which may lack anything."""
     old, new = present.manifest, release.manifest
-    was, now = (f"{m['model']}@{m['version']}" for m in (old, new))
+    was, now = (f"{m.get('model')}@{m.get('version')}" for m in (old, new))
     changes = [] if was == now else [f"{now} is wanted, {was} is active"]
-    if old["artifact"]["sha256"] != new["artifact"]["sha256"]:
-        kinds = [f"{m['artifact']['format']} {m['artifact']['precision']}" for m in (old, new)]
-        changes.append(f"the model changes: {kinds[0]} → {kinds[1]}")
-    old_files = {k: v for k, v in old["files"].items() if k == old["config"]}
-    new_files = {k: v for k, v in new["files"].items() if k == new["config"]}
-    if old_files != new_files:
-        changes.append(f"{new['config']} changes")
-    changes += [f"{key} changes" for key in ("profile", "engine", "verify") if old[key] != new[key]]
-    if not changes:
-        changes.append("the run script or the golden answers change")
-    return changes
+    if old.get("artifact") != new["artifact"]:
+        before, after = (_kind(m.get("artifact")) for m in (old, new))
+        changes.append(f"the model changes: {before} → {after}")
+    if _file(old, old.get("config")) != _file(new, release.config):
+        changes.append(f"{release.config} changes")
+    changes += [
+        f"{key} changes" for key in ("profile", "engine", "verify") if old.get(key) != new[key]
+    ]
+    return changes or ["the run script or the golden answers change"]
+
+
+def _kind(artifact: Any) -> str:
+    if not isinstance(artifact, dict):
+        return "unknown"
+    return f"{artifact.get('format')} {artifact.get('precision')}"
+
+
+def _file(manifest: Mapping[str, Any], name: Any) -> Any:
+    files = manifest.get("files")
+    return files.get(name) if isinstance(files, dict) else None
 
 
 def _undecided(choice: ProfileChoice) -> list[str]:

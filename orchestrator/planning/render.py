@@ -56,7 +56,10 @@ class Templates:
         marked = _render(self, name, context, host, marked=True)
         plain, places = unmark(marked)
         whole = _render(self, name, context, host)
-        return tuple(f"{FOLDER}/{p}" if p else "" for p in places) if plain == whole else ()
+        if plain != whole:
+            return ()
+        names = {name for name, _ in self.texts}
+        return tuple(f"{FOLDER}/{p}" if p.rpartition(":")[0] in names else "" for p in places)
 
 
 def config_error(

@@ -93,7 +93,10 @@ def weigh(
     *,
     allow_inexact: bool = False,
 ) -> tuple[tuple[Candidate, ...], tuple[Artifact, EngineSpec] | None]:
-    """Every candidate's fate and what was chosen, if anything; raises nothing."""
+    """Every candidate's fate and what was chosen, if anything.
+
+    Raises SettingsError where the profile names an engine kind that is not supported.
+    """
     fates: list[Candidate] = []
     chosen: tuple[Artifact, EngineSpec] | None = None
     chosen_name = ""
