@@ -1,0 +1,107 @@
+"""The variables that mean something to the orchestrator, and the nearest name to a mistyped one."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable, what kind of value it takes and what it is for."""
+
+    name: str
+    kind: Literal["text", "port", "password", "any"]
+
+
+OURS = {
+    name: Variable(name, "text")
+    for name in (
+        "orchestrate_model",
+        "orchestrate_root",
+        "orchestrate_profile",
+        "orchestrate_python",
+        "orchestrate_site",
+    )
+}
+
+CONNECTION = {
+    variable.name: variable
+    for variable in (
+        Variable("ansible_host", "text"),
+        Variable("ansible_port", "port"),
+        Variable("ansible_user", "text"),
+        Variable("ansible_password", "password"),
+        Variable("ansible_connection", "text"),
+        Variable("ansible_ssh_host", "text"),
+        Variable("ansible_ssh_port", "port"),
+        Variable("ansible_ssh_user", "text"),
+        Variable("ansible_ssh_pass", "password"),
+        Variable("ansible_ssh_password", "password"),
+        Variable("ansible_private_key_file", "text"),
+        Variable("ansible_ssh_private_key_file", "text"),
+        Variable("ansible_ssh_private_key_passphrase", "password"),
+        Variable("ansible_ssh_common_args", "text"),
+        Variable("ansible_ssh_extra_args", "text"),
+        Variable("ansible_ssh_args", "text"),
+        Variable("ansible_sftp_extra_args", "text"),
+        Variable("ansible_scp_extra_args", "text"),
+        Variable("ansible_ssh_pipelining", "any"),
+        Variable("ansible_pipelining", "any"),
+        Variable("ansible_ssh_executable", "text"),
+        Variable("ansible_ssh_timeout", "any"),
+        Variable("ansible_timeout", "any"),
+        Variable("ansible_ssh_retries", "any"),
+        Variable("ansible_host_key_checking", "any"),
+        Variable("ansible_ssh_host_key_checking", "any"),
+        Variable("ansible_become", "any"),
+        Variable("ansible_become_user", "text"),
+        Variable("ansible_become_method", "text"),
+        Variable("ansible_become_exe", "text"),
+        Variable("ansible_become_flags", "text"),
+        Variable("ansible_become_pass", "password"),
+        Variable("ansible_become_password", "password"),
+        Variable("ansible_sudo_pass", "password"),
+        Variable("ansible_shell_type", "text"),
+        Variable("ansible_shell_executable", "text"),
+        Variable("ansible_remote_tmp", "text"),
+        Variable("ansible_python_interpreter", "text"),
+        Variable("ansible_docker_extra_args", "text"),
+        Variable("ansible_docker_host", "text"),
+        Variable("ansible_group_priority", "any"),
+    )
+}
+
+KNOWN = OURS | CONNECTION
+
+
+def near(name: str, among: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The name that was probably meant, or an empty string."""
+    matches = difflib.get_close_matches(name, list(among), n=1, cutoff=cutoff)
+    return matches[0] if matches else ""
+
+
+def suggestion(name: str, among: Iterable[str]) -> str:
+    """A hint: the name that was probably meant, or else the names there are."""
+    known = sorted(among)
+    if meant := near(name, known):
+        return f"Did you mean '{meant}'?"
+    return f"There are: {', '.join(known)}." if known else "There are none."
+
+
+def misspelt(name: str) -> str:
+    """What is wrong with a variable's name, as a hint; an empty string when nothing is.
+
+    Every `orchestrate_` name is ours, so an unknown one is a mistake. Ansible's names are open:
+    only one that nearly spells a connection variable counts.
+    """
+    if name in KNOWN or not name.startswith(("orc", "ans")):
+        return ""
+    if name.startswith("orchestrate_"):
+        return suggestion(name, OURS)
+    meant = near(name, KNOWN, cutoff=0.9)
+    return f"Did you mean '{meant}'?" if meant else ""
