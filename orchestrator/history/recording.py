@@ -1,0 +1,117 @@
+"""How events become rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, update
+
+from orchestrator.events import HostFinished, RunFinished, RunStarted, StateEntered
+from orchestrator.history.records import Benchmark, BenchmarkKey
+from orchestrator.history.tables import BENCHMARKS, HOSTS, RUNS, TRANSITIONS
+from orchestrator.verify.baseline import speed_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+
+def record(
+    connection: Connection, event: RunStarted | RunFinished | StateEntered | HostFinished
+) -> None:
+    """Write one event."""
+    match event:
+        case RunStarted():
+            connection.execute(
+                insert(RUNS).values(
+                    id=event.run,
+                    command=event.command,
+                    user=event.user,
+                    hosts=len(event.hosts),
+                    started=event.time,
+                )
+            )
+        case StateEntered():
+            connection.execute(
+                insert(TRANSITIONS).values(
+                    run=event.run,
+                    host=event.host,
+                    time=event.time,
+                    state=event.state,
+                    release=event.release,
+                    detail=event.detail,
+                )
+            )
+        case HostFinished():
+            _record_host(connection, event)
+        case RunFinished():
+            connection.execute(
+                update(RUNS)
+                .where(RUNS.c.id == event.run)
+                .values(finished=event.time, outcome=event.outcome, exit_code=event.exit_code)
+            )
+
+
+def _record_host(connection: Connection, event: HostFinished) -> None:
+    same = (HOSTS.c.run == event.run) & (HOSTS.c.host == event.host)
+    connection.execute(delete(HOSTS).where(same))
+    connection.execute(
+        insert(HOSTS).values(
+            run=event.run,
+            host=event.host,
+            time=event.time,
+            status=event.outcome["status"],
+            outcome=dict(event.outcome),
+        )
+    )
+    benchmark = benchmark_of(event)
+    if benchmark is not None:
+        insert_benchmark(connection, benchmark)
+
+
+def benchmark_of(event: HostFinished) -> Benchmark | None:
+    """The measurement in a host's outcome; None where nothing was verified."""
+    outcome = event.outcome
+    verify: Mapping[str, Any] | None = outcome.get("verify")
+    artifact: Mapping[str, Any] | None = outcome.get("artifact")
+    if verify is None or artifact is None:
+        return None
+    metrics = dict(verify["metrics"])
+    metric = speed_metric(metrics)
+    return Benchmark(
+        run=event.run,
+        host=event.host,
+        time=event.time,
+        key=BenchmarkKey(
+            outcome.get("hardware_class") or "unknown",
+            artifact["model"],
+            artifact["format"],
+            artifact["precision"],
+            outcome.get("engine") or "",
+        ),
+        version=artifact["version"],
+        verdict=verify["verdict"],
+        reason=verify.get("reason", ""),
+        metric=metric,
+        value=metrics.get(metric),
+        metrics=metrics,
+    )
+
+
+def insert_benchmark(connection: Connection, benchmark: Benchmark) -> None:
+    """Write one measurement."""
+    connection.execute(
+        insert(BENCHMARKS).values(
+            **benchmark.key._asdict(),
+            run=benchmark.run,
+            host=benchmark.host,
+            time=benchmark.time,
+            version=benchmark.version,
+            verdict=benchmark.verdict,
+            reason=benchmark.reason,
+            metric=benchmark.metric,
+            value=benchmark.value,
+            metrics=dict(benchmark.metrics),
+        )
+    )

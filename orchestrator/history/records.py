@@ -1,0 +1,81 @@
+"""What the history hands out. Times are seconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One command on many hosts; `outcome` and `exit_code` are None while it runs, or was cut."""
+
+    id: str
+    command: str
+    user: str
+    hosts: int
+    started: float
+    finished: float | None
+    outcome: str | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """One host of one run; `outcome` is its entry in `deploy --json`."""
+
+    run: str
+    host: str
+    time: float
+    status: str
+    outcome: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A state that a host entered."""
+
+    run: str
+    host: str
+    time: float
+    state: str
+    release: str | None
+    detail: str
+
+
+class BenchmarkKey(NamedTuple):
+    """What a baseline is shared by."""
+
+    hardware_class: str
+    model: str
+    format: str
+    precision: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What one smoke benchmark measured; `value` of `metric` is the speed that is compared."""
+
+    run: str
+    host: str
+    time: float
+    key: BenchmarkKey
+    version: str
+    verdict: str
+    reason: str
+    metric: str
+    value: float | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """A run with its hosts' outcomes and every transition, in order."""
+
+    run: RunRecord
+    hosts: tuple[HostRecord, ...]
+    transitions: tuple[Transition, ...]
