@@ -28,6 +28,7 @@ from orchestrator.fleet.probe_machine import (
     disk,
     distribution,
     integer,
+    kernel,
     libc,
     memory,
     thermal,
@@ -58,12 +59,12 @@ def parse(text: str) -> Facts:
     Raises CommandError when the text is not the probe's output, or only a part of it.
     """
     output = probe_output.read(text)
-    system, kernel, _ = output.words("uname", 3)
+    system, release, machine = kernel(output)
     found_board = board(output)
     facts = Facts(
-        arch=architecture(output),
+        arch=architecture(output, machine),
         system=system,
-        kernel=kernel,
+        kernel=release,
         distribution=distribution(output),
         libc=libc(output),
         cpu=cpu(output),

@@ -6,7 +6,7 @@
 # Output, between two marker lines: files as `head` prints several of them, then `key=value` lines
 # in any order; a program's output has one line for each of its own. Anything else is noise.
 #
-# Needs a POSIX sh, head, uname, date and stat or df; every other program may be missing, fail or
+# Needs a POSIX sh, head, date, uname (before Linux 6.1) and stat or df; every other program may be missing, fail or
 # hang. What identifies the hardware is read below $ORCHESTRATE_SYSROOT, so that a board can be
 # simulated. A process costs more than all the reading, hence one `head` for all files and no
 # pipelines; what may be slow runs side by side at the end.
@@ -71,6 +71,7 @@ probe() (
 
   files() {
     set -- "$sys"/proc/cpuinfo "$sys"/proc/meminfo "$sys"/proc/self/status \
+      "$sys"/proc/sys/kernel/ostype "$sys"/proc/sys/kernel/osrelease "$sys"/proc/sys/kernel/arch \
       "$sys"/sys/devices/system/cpu/online \
       "$sys"/sys/fs/cgroup/cpu.max "$sys"/sys/fs/cgroup/memory.max \
       "$sys"/sys/fs/cgroup/cpu/cpu.cfs_quota_us "$sys"/sys/fs/cgroup/cpu/cpu.cfs_period_us \
@@ -197,13 +198,18 @@ if spec and spec.origin:
     ask katago 20 "$found" version &
   }
 
-  # Drivers before 510 have no compute_cap, and no driver answers a query with one unknown field.
+  # A driver refuses a whole query for one field that it does not know, and names the field:
+  # compute_cap came with 510, clocks_throttle_reasons became clocks_event_reasons.
   gpus() {
-    for fields in ,compute_cap,clocks_throttle_reasons.active ,compute_cap ''; do
+    capability=,compute_cap
+    reasons=,clocks_throttle_reasons.active
+    for _ in 1 2 3 4; do
       ask nvidia_smi 15 nvidia-smi --format=csv,nounits \
-        --query-gpu="name,memory.total,driver_version,temperature.gpu$fields" && return
+        --query-gpu="name,memory.total,driver_version,temperature.gpu$capability$reasons" && return
       case $answer in
-        *'not a valid field'*) ;;
+        *compute_cap*'not a valid field'*) capability='' ;;
+        *clocks_throttle*'not a valid field'*) reasons=,clocks_event_reasons.active ;;
+        *clocks_event*'not a valid field'*) reasons='' ;;
         *) return ;;
       esac
     done
@@ -232,7 +238,7 @@ if spec and spec.origin:
   files
   printf '\n@values\nsysroot=%s\n' "$sys"
   tell clock "$(exec date +%s)"
-  tell uname "$(exec uname -s -r -m)"
+  [ -r "$sys/proc/sys/kernel/arch" ] || tell uname "$(exec uname -s -r -m)"
   disk
   libc
 

@@ -80,7 +80,7 @@ def _gpu(row: Mapping[str, str]) -> Gpu:
 
 def _state(row: Mapping[str, str]) -> GpuState:
     temperature = row.get("temperature.gpu", "")
-    mask = row.get("clocks_throttle_reasons.active", "")
+    mask = row.get("clocks_throttle_reasons.active") or row.get("clocks_event_reasons.active", "")
     return GpuState(
         float(temperature) if re.fullmatch(r"\d{1,3}", temperature) else None,
         tuple(text for bit, text in _SLOWDOWNS.items() if int(mask, 16) & bit)

@@ -62,9 +62,19 @@ def find(pattern: str, text: str) -> str:
     return match[1] if match else ""
 
 
-def architecture(output: ProbeOutput) -> str:
+def kernel(output: ProbeOutput) -> tuple[str, str, str]:
+    """System, release and machine, from the files of Linux 6.1 and later or `uname -s -r -m`."""
+    system, release, machine = output.words("uname", 3)
+    folder = "/proc/sys/kernel"
+    return (
+        output.file(f"{folder}/ostype").strip() or system,
+        output.file(f"{folder}/osrelease").strip() or release,
+        output.file(f"{folder}/arch").strip() or machine,
+    )
+
+
+def architecture(output: ProbeOutput, machine: str) -> str:
     """What programs must be built for: a 32-bit userland on a 64-bit ARM kernel is armv7l."""
-    machine = output.words("uname", 3)[2]
     loaders = output.lines("loader")
     if machine == "aarch64" and "ld-linux-armhf.so.3" in loaders:
         return machine if "ld-linux-aarch64.so.1" in loaders else "armv7l"

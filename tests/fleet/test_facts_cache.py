@@ -1,0 +1,76 @@
+"""The cache of facts: round trip, age, damage."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orchestrator.fleet import facts_cache
+from orchestrator.fleet.facts import Cpu, Facts, Gpu
+from orchestrator.fleet.facts_cache import FactsCache
+
+FACTS = Facts(arch="aarch64", cpu=Cpu("x", 4, frozenset({"asimd"})), gpus=(Gpu("Orin", 8.7),))
+
+
+@pytest.mark.parametrize("host", ["pi-1", "..", "a/b", "jetson.lab:22", "ä", "."])
+def test_what_was_put_comes_back(tmp_path, host):
+    cache = FactsCache(tmp_path / ".orchestrate")
+    assert cache.get(host) is None
+    cache.put(host, FACTS)
+    found = cache.get(host)
+    assert found is not None
+    assert found[0] == FACTS
+    assert [path.parent.name for path in tmp_path.rglob("*.json")] == ["facts"]
+
+
+def test_age_is_in_seconds_and_never_negative(tmp_path, monkeypatch):
+    cache = FactsCache(tmp_path)
+    monkeypatch.setattr(facts_cache.time, "time", lambda: 1000.0)
+    cache.put("h", FACTS)
+    monkeypatch.setattr(facts_cache.time, "time", lambda: 1090.0)
+    assert cache.get("h") == (FACTS, 90.0)
+    monkeypatch.setattr(facts_cache.time, "time", lambda: 900.0)
+    assert cache.get("h") == (FACTS, 0.0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{", "[]", "null", "3", '{"format": 1}', '{"format": 9, "host": "h"}', "[" * 100_000]
+    + [json.dumps({"format": 1, "host": host, "probed": probed, "facts": facts})
+       for host, probed, facts in (("h", 1, 3), ("h", "x", {}), ("h", None, {}), ("other", 1, {}),
+                                   ("h", 1, {"gpus": 3}), ("h", 1, {"gpus": [3]}),
+                                   ("h", 1, {"cpu": []}), ("h", 1, {"cpu": {"flags": [[]]}}))],
+)  # fmt: skip
+def test_a_damaged_file_counts_as_none_and_is_replaced(tmp_path, damage):
+    cache = FactsCache(tmp_path)
+    cache.put("h", FACTS)
+    (tmp_path / "facts" / "h.json").write_text(damage)
+    assert cache.get("h") is None
+    cache.put("h", FACTS)
+    found = cache.get("h")
+    assert found is not None
+    assert found[0] == FACTS
+
+
+def test_bytes_that_are_no_text_count_as_none(tmp_path):
+    cache = FactsCache(tmp_path)
+    cache.put("h", FACTS)
+    (tmp_path / "facts" / "h.json").write_bytes(b"\xff\xfe\x00")
+    assert cache.get("h") is None
+
+
+def test_a_failed_write_leaves_the_old_facts_and_no_litter(tmp_path, monkeypatch):
+    cache = FactsCache(tmp_path)
+    cache.put("h", FACTS)
+
+    def full(*_arguments, **_options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(facts_cache.json, "dump", full)
+    with pytest.raises(OSError, match="No space left"):
+        cache.put("h", Facts())
+    assert [path.name for path in (tmp_path / "facts").iterdir()] == ["h.json"]
+    found = cache.get("h")
+    assert found is not None
+    assert found[0] == FACTS
