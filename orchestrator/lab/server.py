@@ -17,15 +17,19 @@ from orchestrator.lab.link import Link, bridge
 from orchestrator.lab.processes import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from orchestrator.lab.identities import Identity
+
+    _Source = asyncio.StreamReader | asyncssh.SSHReader[bytes]
+    _Sink = asyncio.StreamWriter | asyncssh.SSHWriter[bytes]
 
 ADDRESS = "127.0.0.1"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOGIN_SECONDS = 30
 BACKLOG = 128
+
+SLICE = 256 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -187,57 +191,63 @@ class HostServer:
             process.exit(1)
             return
         command = ["/bin/sh"] if process.command is None else ["/bin/sh", "-c", process.command]
-        child, stdin, stdout, stderr = await _start(
-            command, self._environment, self.folder / "home"
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=SLICE,
+            env=self._environment,
+            cwd=self.folder / "home",
+            start_new_session=True,
         )
+        finished = asyncio.ensure_future(_converse(process, child))
+        closed = asyncio.ensure_future(process.channel.wait_closed())
         try:
-            await process.redirect(stdin=stdin, stdout=stdout, stderr=stderr)
-            ended = asyncio.ensure_future(child.wait())
-            closed = asyncio.ensure_future(process.channel.wait_closed())
-            await asyncio.wait([ended, closed], return_when=asyncio.FIRST_COMPLETED)
-            closed.cancel()
+            await asyncio.wait([finished, closed], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            closed.cancel()
+            finished.cancel()
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
-        status = await child.wait()
-        if not process.channel.is_closing():
-            await process.stdout.drain()
-            await process.stderr.drain()
-            _report(process, status)
+            await asyncio.gather(finished, return_exceptions=True)
+            await child.wait()
 
 
-async def _start(
-    command: list[str], environ: Mapping[str, str], folder: Path
-) -> tuple[asyncio.subprocess.Process, int, int, int]:
-    """Start `command` in a session of its own; the other ends of its three pipes."""
-    child_in, stdin = os.pipe()
-    stdout, child_out = os.pipe()
-    stderr, child_err = os.pipe()
+async def _converse(
+    process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process
+) -> None:
+    """Carry a command's three streams, then tell the client how it ended."""
+    assert child.stdin is not None  # noqa: S101
+    assert child.stdout is not None  # noqa: S101
+    assert child.stderr is not None  # noqa: S101
+    feeding = asyncio.ensure_future(_pump(process.stdin, child.stdin))
     try:
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=child_in,
-            stdout=child_out,
-            stderr=child_err,
-            env=environ,
-            cwd=folder,
-            start_new_session=True,
+        await asyncio.gather(
+            _pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr)
         )
-    except OSError:
-        for end in (stdin, stdout, stderr):
-            os.close(end)
-        raise
+        status = await child.wait()
     finally:
-        for end in (child_in, child_out, child_err):
-            os.close(end)
-    return child, stdin, stdout, stderr
-
-
-def _report(process: asyncssh.SSHServerProcess[bytes], status: int) -> None:
-    """Tell the client the exit status, or the signal that ended the command."""
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
     with contextlib.suppress(OSError):
         if status < 0:
             process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
         else:
             process.exit(status)
+
+
+async def _pump(source: _Source, sink: _Sink) -> None:
+    """Carry bytes until `source` ends or `sink` is gone, holding `source` back when it is slow.
+
+    Closes only a command's stdin: the client's streams end with the exit status.
+    """
+    try:
+        with contextlib.suppress(ConnectionError, asyncssh.Error):
+            while data := await source.read(SLICE):
+                sink.write(data)
+                await sink.drain()
+    finally:
+        if isinstance(sink, asyncio.StreamWriter):
+            sink.close()
