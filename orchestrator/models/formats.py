@@ -17,6 +17,8 @@ SUFFIXES = {
     ".tflite": "litert",
     ".mlpackage.zip": "coreml",
 }
+_FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
+_TAKEN = frozenset({"run", "manifest.json", "golden.npz", "golden.json"})
 _SPELLINGS = {
     "fp32": "fp32",
     "float32": "fp32",
@@ -65,6 +67,20 @@ def precision_of(filename: str, format_name: str, given: str | None) -> str:
             hint=f"give --precision {'|'.join(PRECISIONS)}",
         )
     return "fp32"
+
+
+def release_name(filename: str) -> str:
+    """The name, which a file can have in a release on any host; raises ModelError."""
+    if not _FILENAME.fullmatch(filename):
+        raise ModelError(
+            f"{filename!r} is no name for a file in a release",
+            hint="give --filename: letters, digits, '.', '_', '+' and '-', no folder",
+        )
+    if filename in _TAKEN:
+        raise ModelError(
+            f"a release has another file named {filename}", hint="give another --filename"
+        )
+    return filename
 
 
 def _one_of(word: str, choices: tuple[str, ...], what: str) -> str:

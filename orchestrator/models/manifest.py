@@ -119,10 +119,16 @@ def parse(text: str, source: str) -> ModelVersion:
     return from_document(document)
 
 
-def write(path: Path, version: ModelVersion) -> None:
-    """Put the manifest at `path`, whole or not at all; raises ModelError when it is not valid."""
+def validate(version: ModelVersion) -> dict[str, Any]:
+    """The version's manifest as JSON values; raises ModelError when it would break the schema."""
     document = to_document(version)
     schema.check(document, _json_schema(), source=version.ref, error=ModelError)
+    return document
+
+
+def write(path: Path, version: ModelVersion) -> None:
+    """Put the manifest at `path`, whole or not at all; raises ModelError when it is not valid."""
+    document = validate(version)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())

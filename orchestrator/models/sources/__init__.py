@@ -6,7 +6,9 @@ Each kind of source is one module with a `fetch` of the same signature.
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from orchestrator.errors import ModelError
 
@@ -54,6 +56,15 @@ def fetch(
     except OSError as exc:
         cause = exc.strerror or str(exc)
         raise ModelError(f"{source} cannot be fetched: {cause}: {exc.filename or ''}") from exc
+
+
+def name_of(source: str) -> str:
+    """The file name that `fetch` would give; empty where that is known only afterwards."""
+    source, _ = _split_fragment(source)
+    if source.startswith(("http://", "https://")):
+        return PurePosixPath(unquote(urlsplit(source).path)).name
+    name = PurePosixPath(source.rpartition("!")[2] if source.startswith("wheel:") else source).name
+    return "" if source.startswith("wheel:") and any(c in name for c in "*?[") else name
 
 
 def _split_fragment(source: str) -> tuple[str, str]:

@@ -23,10 +23,11 @@ def fetch(
     *,
     base: Path | None = None,
 ) -> Fetched:
-    """A copy of the file; `source` may start with ~. Raises ModelError, OSError."""
-    path = Path(source).expanduser()
-    if base is not None:
-        path = base / path
+    """A copy of the file; `source` may start with ~, and is recorded as an absolute path.
+
+    Raises ModelError, OSError.
+    """
+    path = ((base or Path.cwd()) / Path(source).expanduser()).resolve()
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ModelError(
@@ -36,7 +37,12 @@ def fetch(
     with path.open("rb") as stream:
         total = os.fstat(stream.fileno()).st_size
         return arrive(
-            stream, destination, sha256, source, path.name, lambda done: progress(done, total)
+            stream,
+            destination,
+            sha256,
+            str(path),
+            Path(source).name,
+            lambda done: progress(done, total),
         )
 
 

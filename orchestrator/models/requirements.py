@@ -1,0 +1,42 @@
+"""What an engine built for one machine may insist on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ModelError
+from orchestrator.schema import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REQUIREMENTS = ("hardware_class", "compute_capability", "tensorrt")
+
+
+def check_requires(requires: Mapping[str, str], format_name: str) -> dict[str, str]:
+    """`requires`, which name facts that a host can have; raises ModelError for others.
+
+    A TensorRT engine must have some: it works only on the GPU architecture and the TensorRT
+    release that built it (NVIDIA, "Engine Compatibility" in the TensorRT documentation).
+    """
+    for name, value in requires.items():
+        if name not in REQUIREMENTS:
+            near = did_you_mean(name, REQUIREMENTS)
+            known = f"known are {', '.join(REQUIREMENTS)}"
+            raise ModelError(f"an artifact cannot require {name!r}", hint=near or known)
+        if not value or (name == "compute_capability" and not _is_number(value)):
+            raise ModelError(f"an artifact cannot require {name}={value}", hint="such as 8.7")
+    if format_name == "tensorrt" and not requires:
+        raise ModelError(
+            "a TensorRT engine runs only on the GPU and TensorRT that built it",
+            hint="say which: --requires compute_capability=8.7 --requires tensorrt=10.3",
+        )
+    return dict(requires)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
