@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # How many of the latest measurements a baseline is made of.
 SAMPLES = 100
+# The outcome of runs that only looked.
+ABANDONED = "abandoned"
 _KEY = tuple(BENCHMARKS.c[name] for name in BenchmarkKey._fields)
 _STEP = tuple(column for column in TRANSITIONS.c if column.name != "id")
 
@@ -79,9 +81,10 @@ class History:
         return self._baselines()
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
-        """The latest runs, newest first."""
-        query = select(RUNS).order_by(RUNS.c.started.desc(), RUNS.c.id.desc()).limit(limit)
-        return [RunRecord(**row) for row in self._rows(query)]
+        """The latest runs, newest first, without those that ended before they did anything."""
+        acted = func.coalesce(RUNS.c.outcome, "") != ABANDONED
+        query = select(RUNS).where(acted).order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
+        return [RunRecord(**row) for row in self._rows(query.limit(limit))]
 
     def run(self, run: str) -> RunDetail | None:
         """A run by its id, or by the only id that starts so; None where there is none."""
@@ -103,6 +106,11 @@ class History:
         """What became of a host in its latest runs, newest first."""
         query = select(HOSTS).where(HOSTS.c.host == name).order_by(HOSTS.c.time.desc())
         return [HostRecord(**row) for row in self._rows(query.limit(limit))]
+
+    def host_names(self) -> list[str]:
+        """Every host that ever had an outcome."""
+        query = select(HOSTS.c.host).distinct().order_by(HOSTS.c.host)
+        return [row["host"] for row in self._rows(query)]
 
     def benchmarks(
         self, *, host: str | None = None, run: str | None = None, limit: int = 50
@@ -172,7 +180,7 @@ class History:
     def _give_up(self, what: str, exc: Exception) -> None:
         self.close()
         cause = getattr(exc, "orig", None) or exc
-        self._warn(f"the history cannot be {what}: {cause}; going on without it")
+        self._warn(f"the history cannot be {what}: {cause}")
 
 
 def _of_latest_metric(key: BenchmarkKey, measured: list[tuple[str, float]]) -> Baseline | None:

@@ -1,0 +1,242 @@
+"""`orchestrate history`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.common import Context, pass_context
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+
+    from orchestrator.history.records import Benchmark, HostRecord, RunDetail, RunRecord
+    from orchestrator.history.store import History
+    from orchestrator.verify.baseline import Baseline
+
+STYLES = {
+    "deployed": "green",
+    "verified": "green",
+    "pass": "green",
+    "unchanged": "dim",
+    "rolled_back": "yellow",
+    "inconclusive": "yellow",
+    "failed": "bold red",
+    "fail": "bold red",
+    "unreachable": "magenta",
+    "locked": "cyan",
+}
+
+
+@click.command("history")
+@click.argument("run", required=False)
+@click.option("--host", metavar="HOST", help="What became of one host, run by run.")
+@click.option("--benchmarks", is_flag=True, help="What was measured, and the baselines from it.")
+@click.option(
+    "-n", "count", type=click.IntRange(1), default=20, show_default=True, help="At most so many."
+)
+@pass_context
+def command(
+    context: Context, run: str | None, host: str | None, benchmarks: bool, count: int
+) -> None:
+    """Show past runs, newest first, or one RUN (the start of its id will do) step by step."""
+    if run and (host or benchmarks):
+        raise UsageError(
+            "RUN goes with neither --host nor --benchmarks", hint="Leave one of them out."
+        )
+    from orchestrator.history import open_history
+
+    with open_history(context.project.history_url, _refuse) as history:
+        if benchmarks:
+            show_benchmarks(
+                context, history.benchmarks(host=host, limit=count), history.baselines()
+            )
+        elif host:
+            show_host(context, host, _known_host(history, host, count))
+        elif run:
+            show_run(context, _known_run(history, run))
+        else:
+            show_runs(context, history.runs(count))
+
+
+def show_runs(context: Context, runs: list[RunRecord]) -> None:
+    """Print one line a run."""
+    from dataclasses import asdict
+
+    if context.json:
+        context.emit({"runs": [asdict(run) for run in runs]})
+        return
+    if not runs:
+        context.console.print("No runs yet.")
+        return
+    table = _table("run", "started", "command", "hosts", "outcome", "exit", "took", "by")
+    for run in runs:
+        table.add_row(
+            _styled(run.id, "bold"),
+            _local(run.started),
+            run.command,
+            str(run.hosts),
+            _status(run.outcome or "unfinished"),
+            "" if run.exit_code is None else str(run.exit_code),
+            "" if run.finished is None else f"{run.finished - run.started:.1f} s",
+            run.user,
+        )
+    context.console.print(table)
+
+
+def show_run(context: Context, detail: RunDetail) -> None:
+    """Print a run: what became of its hosts, and every state they entered."""
+    from dataclasses import asdict
+
+    if context.json:
+        hosts = {record.host: record.outcome for record in detail.hosts}
+        steps = [asdict(step) for step in detail.transitions]
+        context.emit({"run": asdict(detail.run), "hosts": hosts, "transitions": steps})
+        return
+    show_runs(context, [detail.run])
+    context.console.print()
+    hosts_table = _table("host", "status", "release", "verdict", "")
+    for record in detail.hosts:
+        hosts_table.add_row(_styled(record.host, "bold"), *_outcome(record))
+    context.console.print(hosts_table)
+    context.console.print()
+    steps_table = _table("after", "host", "state", "release", "")
+    for step in detail.transitions:
+        steps_table.add_row(
+            f"{step.time - detail.run.started:.2f} s",
+            _styled(step.host, "bold"),
+            step.state,
+            step.release or "",
+            _styled(step.detail),
+        )
+    context.console.print(steps_table)
+
+
+def show_host(context: Context, host: str, records: list[HostRecord]) -> None:
+    """Print one line for each run that the host was in."""
+    from dataclasses import asdict
+
+    if context.json:
+        context.emit({"host": host, "runs": [asdict(record) for record in records]})
+        return
+    table = _table("run", "ended", "status", "release", "verdict", "")
+    for record in records:
+        table.add_row(_styled(record.run, "bold"), _local(record.time), *_outcome(record))
+    context.console.print(table)
+
+
+def show_benchmarks(
+    context: Context, benchmarks: list[Benchmark], baselines: Mapping[Any, Baseline]
+) -> None:
+    """Print one line a measurement, then the baselines."""
+    from dataclasses import asdict
+
+    if context.json:
+        measured = [asdict(b) | {"key": b.key._asdict()} for b in benchmarks]
+        held = [key._asdict() | asdict(baseline) for key, baseline in baselines.items()]
+        context.emit({"benchmarks": measured, "baselines": held})
+        return
+    if not benchmarks:
+        context.console.print("No benchmarks yet.")
+        return
+    table = _table("measured", "host", "class", "model", "artifact", "engine", "verdict", "")
+    for benchmark in benchmarks:
+        key = benchmark.key
+        table.add_row(
+            _local(benchmark.time),
+            _styled(benchmark.host, "bold"),
+            key.hardware_class,
+            f"{key.model}@{benchmark.version}",
+            f"{key.format} {key.precision}",
+            key.engine,
+            _status(benchmark.verdict),
+            _styled(benchmark.reason),
+        )
+    context.console.print(table)
+    context.console.print()
+    table = _table("class", "model", "artifact", "engine", "baseline", "spread", "samples")
+    for key, baseline in sorted(baselines.items()):
+        table.add_row(
+            _styled(key.hardware_class, "bold"),
+            key.model,
+            f"{key.format} {key.precision}",
+            key.engine,
+            f"{baseline.median:.4g} {baseline.metric.replace('_per_', '/')}",
+            f"± {baseline.spread:.2g}",
+            str(baseline.samples),
+        )
+    context.console.print(table)
+
+
+def _known_run(history: History, run: str) -> RunDetail:
+    detail = history.run(run)
+    if detail is None:
+        latest = ", ".join(record.id for record in history.runs(3))
+        raise UsageError(
+            f"no single run has an id that starts with {run}",
+            hint=f"The latest: {latest}" if latest else "There are no runs yet.",
+        )
+    return detail
+
+
+def _known_host(history: History, host: str, count: int) -> list[HostRecord]:
+    import difflib
+
+    records = history.host(host, count)
+    if not records:
+        near = difflib.get_close_matches(host, history.host_names(), n=1)
+        raise UsageError(
+            f"the history knows nothing of a host {host}",
+            hint=f"Did you mean '{near[0]}'?" if near else "See: orchestrate history",
+        )
+    return records
+
+
+def _refuse(problem: str) -> None:
+    raise UsageError(
+        problem,
+        hint="Move the file away to start a new history; the hosts' audit.log still know theirs.",
+    )
+
+
+def _outcome(record: HostRecord) -> tuple[Any, ...]:
+    """Status, release, verdict and reason as cells."""
+    outcome = record.outcome
+    verify = outcome.get("verify") or {}
+    error = outcome.get("error") or {}
+    return (
+        _status(record.status),
+        outcome.get("release") or "nothing",
+        _status(verify.get("verdict", "")),
+        _styled(error.get("message") or verify.get("reason", "")),
+    )
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, header_style="dim")
+    return table
+
+
+def _status(word: str) -> Any:
+    return _styled(word.replace("_", " "), STYLES.get(word, ""))
+
+
+def _styled(text: str, style: str = "") -> Any:
+    """The text as it is: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def _local(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
