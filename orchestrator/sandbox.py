@@ -52,9 +52,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The product or power; raises SecurityError where the result would not fit in memory."""
-        if operator == "**" and isinstance(left, int) and isinstance(right, int):
-            if left.bit_length() * right > MAX_POWER_BITS:
-                raise SecurityError(f"a power of more than {MAX_POWER_BITS} bits")
+        power = operator == "**" and isinstance(left, int) and isinstance(right, int)
+        if power and left.bit_length() * right > MAX_POWER_BITS:
+            raise SecurityError(f"a power of more than {MAX_POWER_BITS} bits")
         for sized, times in ((left, right), (right, left)):
             repeats = isinstance(sized, Sized) and isinstance(times, int)
             if repeats and len(sized) * times > MAX_PRODUCT:

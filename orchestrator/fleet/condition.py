@@ -17,6 +17,7 @@ from orchestrator.schema import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+EXAMPLE = 'facts.board.kind == "jetson"'
 NAMES = ("facts", "host", "groups")
 _GLOBALS = ("range", "dict", "lipsum", "cycler", "joiner", "namespace")
 _SANDBOX = Sandbox()
@@ -46,7 +47,7 @@ def mistake(when: str) -> tuple[str, str]:
         _compiled(when)
         tree = _SANDBOX.parse("{{" + when + "}}")
     except TemplateSyntaxError as exc:
-        return f"not a Jinja expression: {exc.message}", ""
+        return f"not a Jinja expression: {exc.message}", f"write it bare, such as {EXAMPLE}"
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name not in (*NAMES, *_GLOBALS):
             meant = did_you_mean(name.name, NAMES)

@@ -187,7 +187,8 @@ def _outcome(plan: HostPlan) -> list[str]:
     if plan.action == "deploy":
         lines.append(f"  to send   {megabytes(plan.bytes_to_send)}: {_sent(plan)}")
     if plan.config_diff:
-        lines += ["", "config", *(f"  {line}" for line in plan.config_diff.splitlines())]
+        news = plan.config_diff if plan.present.config else release.texts[release.config]
+        lines += ["", release.config, *(f"  {line}" for line in news.splitlines())]
     return lines
 
 

@@ -37,6 +37,8 @@ def _check(name: str, wanted: Any, facts: Facts) -> str:
             if _same_release(has, str(wanted)):
                 return ""
             return f"built with TensorRT {wanted}, the host has {has or 'none'}"
+        case "katago":
+            return ""  # the engine compares versions
         case _:
             return f"requires {name}: {wanted}, which no fact tells"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.fleet import hardware, probe
-from orchestrator.fleet.facts import Facts
-from orchestrator.fleet.profile import Profile
 from orchestrator.fleet.settings import parse
 from orchestrator.models.manifest import Artifact, Golden, ModelVersion
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.profile import Profile
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = frozenset({"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2"})

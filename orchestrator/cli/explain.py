@@ -1,0 +1,60 @@
+"""`orchestrate explain HOST`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.common import Context, pass_context
+
+
+@click.command("explain")
+@click.argument("host")
+@click.option("--model", metavar="NAME@VERSION", help="Instead of the inventory's.")
+@click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
+@pass_context
+def command(context: Context, host: str, model: str | None, allow_inexact: bool) -> int:
+    """Why HOST gets the artifact, config and engine that it gets, and what would be sent.
+
+    HOST may be a pattern, as in --limit. Touches nothing. Exit status: 0, 2 a host can get
+    nothing of the version, 5 a host could not be reached.
+    """
+    from orchestrator.cli import fleet
+    from orchestrator.events import EventBus
+    from orchestrator.planning.explain import explain
+    from orchestrator.planning.plan import PlanInputs
+    from orchestrator.rollout.fleet_run import FleetRun
+    from orchestrator.rollout.outcome import worst
+
+    inventory, hosts = fleet.choose(context, (), host)
+    wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+    run = FleetRun(command="explain", settings=context.project.settings, bus=EventBus())
+    survey = run.survey(hosts)
+    survey.close()
+    fleet.remember_facts(context, survey)
+    documents, codes = [], []
+    for failed in survey.failed:
+        name, error = failed.task.host.name, failed.error
+        documents.append({"host": name, "error": error.as_dict()})
+        codes.append(error.exit_code)
+        click.secho(f"{name}: {error.message}", fg="red", err=True)
+        click.echo(f"  hint: {error.hint}", err=True)
+    for surveyed in survey.surveyed:
+        asked, target = surveyed.task.host, wanted[surveyed.task.host.name]
+        told = explain(
+            PlanInputs(
+                host=asked,
+                groups=target.groups,
+                facts=surveyed.facts,
+                version=target.version,
+                profiles=target.profiles,
+                templates=target.templates,
+                present=surveyed.present,
+                allow_inexact=target.allow_inexact,
+            )
+        )
+        documents.append(told.document)
+        codes.append(told.error.exit_code if told.error else 0)
+        if not context.json:
+            click.echo("\n".join((*told.lines, "")))
+    context.emit({"exit_code": worst(codes), "hosts": {d["host"]: d for d in documents}})
+    return worst(codes)

@@ -1,0 +1,271 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import SettingsError
+from orchestrator.fleet.profile import ArtifactWish, EngineSpec, VerifySpec
+from orchestrator.fleet.settings import Settings, load, parse
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = frozenset({"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2"})
+SMALLEST = """profiles:
+  pi:
+    artifacts: [{format: katago}]
+    config: rpi.cfg.j2
+    engine: {kind: katago}
+"""
+
+
+def parsed(text: str) -> Settings:
+    return parse(text, templates=TEMPLATES)
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        parsed(text)
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+    return caught.value.message.splitlines()
+
+
+def test_defaults():
+    settings = parsed(SMALLEST)
+    assert (settings.inventory, settings.parallel, settings.keep) == ("inventory/", 32, 3)
+    assert (settings.connect_timeout, settings.command_timeout) == (10, 60)
+    [profile] = settings.profiles
+    assert profile.when == "true"
+    assert profile.engine == EngineSpec("katago", command="gtp")
+    assert profile.verify == VerifySpec()
+
+
+def test_a_profile_is_read_whole():
+    [profile] = parsed(
+        """
+profiles:
+  big-one:
+    when: facts.gpus and host.name in groups['lab']
+    artifacts:
+      - {format: tensorrt, precision: fp16, engine: {kind: command, run: ./serve "$MODEL"}}
+      - format: onnx
+    config: analysis.cfg.j2
+    engine: {kind: onnxruntime, path: /opt/py/bin/python}
+    verify: {min_ratio: 1, max_error: 0.5, max_rss_mb: 900, timeout: 5, visits: 7, command: ./t}
+    vars: {threads: 3}
+"""
+    ).profiles
+    assert profile.when == "facts.gpus and host.name in groups['lab']"
+    assert profile.artifacts == (
+        ArtifactWish("tensorrt", "fp16", EngineSpec("command", run='./serve "$MODEL"')),
+        ArtifactWish("onnx"),
+    )
+    assert profile.engine.path == "/opt/py/bin/python"
+    assert profile.verify == VerifySpec(1.0, 0.5, 900, 5.0, 7, "./t")
+    assert isinstance(profile.verify.min_ratio, float)
+    assert profile.vars == {"threads": 3}
+
+
+@pytest.mark.parametrize(
+    ("written", "when"),
+    [("true", "true"), ("false", "false"), ('"true"', "true"), ("facts.gpus", "facts.gpus")],
+)
+def test_when(written, when):
+    text = SMALLEST.replace("  pi:\n", f"  pi:\n    when: {written}\n")
+    assert parsed(text).profiles[0].when == when
+
+
+def test_profiles_keep_their_order():
+    entry = SMALLEST.partition("  pi:\n")[2]
+    text = "profiles:\n" + "".join(f"  {name}:\n{entry}" for name in "zmabk")
+    assert [p.name for p in parsed(text).profiles] == list("zmabk")
+
+
+def changed(old: str, new: str) -> str:
+    assert old in SMALLEST
+    return SMALLEST.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("", "orchestrate.yml: top level: the key 'profiles' is missing", "mapping"),
+        ("profiles: {}\n", "orchestrate.yml:1: profiles: must not be empty", "mapping"),
+        ("- a\n", "orchestrate.yml:1: top level: expected a mapping", "profiles"),
+        ("a: [\n", "orchestrate.yml:2:1: not valid YAML", ""),
+        (SMALLEST + "keep: 1\nkeep: 2\n", "orchestrate.yml:7:1: 'keep' stands twice", ""),
+        (SMALLEST + "parralel: 3\n", "orchestrate.yml:6: parralel: unknown key", "'parallel'"),
+        (SMALLEST + "keep: 0\n", "orchestrate.yml:6: keep: must be at least 1", "releases"),
+        (SMALLEST + "parallel: many\n", "orchestrate.yml:6: parallel: expected a whole", "32"),
+        (SMALLEST + "history: h.db\n", "orchestrate.yml:6: history: 'h.db' does not", "sqlite"),
+        (SMALLEST + "connect_timeout: 0\n", "orchestrate.yml:6: connect_timeout: must", "seconds"),
+        (
+            changed("artifacts", "artefacts"),
+            "orchestrate.yml:2: profiles.pi: the key 'artifacts' is missing",
+            "2 mistakes",
+        ),
+        (
+            changed("format: katago", "format: katagoo"),
+            "orchestrate.yml:3: profiles.pi.artifacts[0].format: 'katagoo' is not one of",
+            "did you mean 'katago'?",
+        ),
+        (
+            changed("kind: katago", "kind: onnx-runtime"),
+            "orchestrate.yml:5: profiles.pi.engine.kind: 'onnx-runtime' is not one of",
+            "did you mean 'onnxruntime'?",
+        ),
+        (
+            changed("kind: katago", "kind: command"),
+            "orchestrate.yml:5: profiles.pi.engine: the key 'run' is missing",
+            "command line",
+        ),
+        (
+            changed("kind: katago", "kind: onnxruntime, command: gtp"),
+            "orchestrate.yml:5: profiles.pi.engine.command: belongs to engines of kind katago",
+            "kind: katago",
+        ),
+        (
+            changed("config: rpi", "config: ripi"),
+            "orchestrate.yml:4: profiles.pi.config: there is no templates/ripi.cfg.j2",
+            "did you mean 'rpi.cfg.j2'?",
+        ),
+        (
+            changed("config: rpi", "config: ../secret"),
+            "orchestrate.yml:4: profiles.pi.config: there is no templates/../secret.cfg.j2",
+            "",
+        ),
+    ],
+)  # fmt: skip
+def test_one_mistake(text, message, hint):
+    with pytest.raises(SettingsError) as caught:
+        parsed(text)
+    assert caught.value.message.startswith(message)
+    assert hint in caught.value.hint
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("facts.board.kind ==", "not a Jinja expression: "),
+        ("facts.board.kind = 'x'", "not a Jinja expression: "),
+        ("a b", "not a Jinja expression: "),
+        ("fact.board", "'fact' is not known here"),
+        ("facts.bord.kind == 'x'", "facts has no 'bord'"),
+        ("facts.board.knd == 'x'", "board has no 'knd'"),
+        ("facts.gpus[0].compute_capabilty > 7", "gpu has no 'compute_capabilty'"),
+        ("host.nme == 'x'", "host has no 'nme'"),
+    ],
+)
+def test_condition_is_checked_at_load(when, message):
+    text = yaml.safe_dump({"profiles": {"pi": {"when": when}}}) + SMALLEST.partition("  pi:\n")[2]
+    [line] = mistakes(text)
+    assert line.startswith(f"orchestrate.yml:3: profiles.pi.when: {message}")
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "facts.gpus[0].compute_capability >= 8.6",
+        "host.vars.anything.at.all == 1",
+        "groups.anything",
+        "facts.gpus | map(attribute='name') | list",
+        "'avx2' in facts.cpu.flags and facts.thermal.temperature_c is none",
+        "facts.cpu.model.startswith('Intel')",
+        "range(3) | length == 3",
+    ],
+)
+def test_condition_that_is_right(when):
+    text = yaml.safe_dump({"profiles": {"pi": {"when": when}}}) + SMALLEST.partition("  pi:\n")[2]
+    assert parsed(text).profiles[0].when == when
+
+
+def test_all_mistakes_are_told_together():
+    text = SMALLEST.replace("rpi.cfg", "x.cfg").replace("  pi:", "  pi:\n    when: fact.x")
+    text += SMALLEST.partition("profiles:\n")[2].replace("pi:", "jet:").replace("rpi.", "y.")
+    assert [line.partition(": ")[0] for line in mistakes(text)] == [
+        "orchestrate.yml:3",
+        "orchestrate.yml:5",
+        "orchestrate.yml:9",
+    ]
+
+
+@pytest.mark.parametrize("name", ["orchestrate.yml", "profiles.yml"])
+def test_reference_is_right(name):
+    """The commented reference is read by the validator itself."""
+    text = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert parsed(text).profiles
+
+
+def test_reference_and_shipped_settings_show_the_defaults():
+    for path in (ROOT / "docs/reference/orchestrate.yml", ROOT / "orchestrate.yml"):
+        settings = parsed(path.read_text(encoding="utf-8"))
+        assert settings == Settings(profiles=settings.profiles)
+
+
+def test_reference_shows_every_key():
+    """Every key of the schema stands in the two files, so that none is undocumented."""
+    schema = json.loads((ROOT / "orchestrator/fleet/settings.schema.json").read_text())
+    shown = set()
+    for name in ("orchestrate.yml", "profiles.yml"):
+        shown |= keys(yaml.safe_load((ROOT / "docs/reference" / name).read_text()))
+    for part in (schema, *schema["$defs"].values()):
+        assert set(part.get("properties", {})) <= shown
+
+
+def keys(document) -> set[str]:
+    if isinstance(document, dict):
+        return set(document) | {k for value in document.values() for k in keys(value)}
+    if isinstance(document, list):
+        return {k for value in document for k in keys(value)}
+    return set()
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(SettingsError, match="No such file"):
+        load(tmp_path / "orchestrate.yml", templates=tmp_path)
+    (tmp_path / "orchestrate.yml").write_bytes(b"a: \xff")
+    with pytest.raises(SettingsError, match=r"orchestrate\.yml: not UTF-8 at byte 3"):
+        load(tmp_path / "orchestrate.yml", templates=tmp_path)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(
+            ["profiles", "pi", "when", "artifacts", "config", "engine", "verify", "vars", "format",
+             "kind", "run", "keep", "precision", "x"]
+        ) | st.text(max_size=4),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_anything_is_either_settings_or_a_settings_error(document):
+    text = yaml.safe_dump(document)
+    try:
+        assert isinstance(parsed(text), Settings)
+    except SettingsError as exc:
+        assert exc.message.startswith("orchestrate.yml")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_either_settings_or_a_settings_error(text):
+    try:
+        parsed(text)
+    except SettingsError as exc:
+        assert exc.message.startswith("orchestrate.yml")
+
+
+@given(st.text(st.sampled_from("facts.gpuhon[]()|{}%'\"=<>+*- 0"), max_size=30))
+def test_any_condition_is_either_right_or_a_settings_error(when):
+    document = {"profiles": {"pi": {**yaml.safe_load(SMALLEST)["profiles"]["pi"], "when": when}}}
+    try:
+        parsed(yaml.safe_dump(document))
+    except SettingsError as exc:
+        assert "profiles.pi.when" in exc.message
