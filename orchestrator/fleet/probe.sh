@@ -6,10 +6,10 @@
 # Output, between two marker lines: files as `head` prints several of them, then `key=value` lines
 # in any order; a program's output has one line for each of its own. Anything else is noise.
 #
-# Needs a POSIX sh, head, date, uname (before Linux 6.1) and stat or df; every other program may be missing, fail or
-# hang. What identifies the hardware is read below $ORCHESTRATE_SYSROOT, so that a board can be
-# simulated. A process costs more than all the reading, hence one `head` for all files and no
-# pipelines; what may be slow runs side by side at the end.
+# Needs a POSIX sh, head, date, stat or df, and before Linux 6.1 uname; every other program may be
+# missing, fail or hang. What identifies the hardware is read below $ORCHESTRATE_SYSROOT, so that a
+# board can be simulated. A process costs more than all the reading, hence one `head` for all files
+# and no pipelines; what may be slow runs side by side at the end.
 # shellcheck shell=sh
 
 probe() (
