@@ -19,6 +19,7 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
     nothing of the version, 5 a host could not be reached.
     """
     from orchestrator.cli import fleet
+    from orchestrator.errors import InputError
     from orchestrator.events import EventBus
     from orchestrator.planning.explain import explain
     from orchestrator.planning.plan import PlanInputs
@@ -56,5 +57,6 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
         codes.append(told.error.exit_code if told.error else 0)
         if not context.json:
             click.echo("\n".join((*told.lines, "")))
-    context.emit({"exit_code": worst(codes), "hosts": {d["host"]: d for d in documents}})
-    return worst(codes)
+    code = InputError.exit_code if InputError.exit_code in codes else worst(codes)
+    context.emit({"exit_code": code, "hosts": {d["host"]: d for d in documents}})
+    return code

@@ -22,6 +22,8 @@ def command(context: Context, folder: Path) -> None:
     written = skeleton.create(folder)
     context.emit({"project": str(folder.resolve()), "written": [str(path) for path in written]})
     for path in written:
-        context.console.print(f"  wrote {folder / path}")
-    context.console.print(f"\nNext: name your hosts in {folder / 'inventory/hosts.yml'}, then")
-    context.console.print(f"  orchestrate --project {folder} inventory --check")
+        click.echo(f"  wrote {folder / path}", err=context.json)
+    click.echo(
+        f"\nNext: name your hosts in {folder / 'inventory/hosts.yml'}, then", err=context.json
+    )
+    click.echo(f"  orchestrate --project {folder} inventory --check", err=context.json)

@@ -31,7 +31,7 @@ def _check(name: str, wanted: Any, facts: Facts) -> str:
             has = facts.hardware_class
             return "" if has == wanted else f"built for {wanted}, this is {has or 'unknown'}"
         case "compute_capability":
-            return _compute_capability(float(wanted), facts)
+            return _compute_capability(str(wanted), facts)
         case "tensorrt":
             has = facts.tensorrt
             if _same_release(has, str(wanted)):
@@ -43,8 +43,8 @@ def _check(name: str, wanted: Any, facts: Facts) -> str:
             return f"requires {name}: {wanted}, which no fact tells"
 
 
-def _compute_capability(wanted: float, facts: Facts) -> str:
-    if any(abs(gpu.compute_capability - wanted) < 0.05 for gpu in facts.gpus):  # noqa: PLR2004
+def _compute_capability(wanted: str, facts: Facts) -> str:
+    if any(str(gpu.compute_capability) == wanted for gpu in facts.gpus):
         return ""
     has = ", ".join(f"{g.name} ({g.compute_capability})" for g in facts.gpus)
     return f"built for GPUs of compute capability {wanted}, the host has {has or 'no GPU'}"

@@ -245,27 +245,28 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+def complaint(text: str) -> str:
+    """What is said of the text; nothing when it is right."""
+    try:
+        parsed(text)
+    except SettingsError as exc:
+        return exc.message
+    return ""
+
+
 @given(VALUES)
 def test_anything_is_either_settings_or_a_settings_error(document):
-    text = yaml.safe_dump(document)
-    try:
-        assert isinstance(parsed(text), Settings)
-    except SettingsError as exc:
-        assert exc.message.startswith("orchestrate.yml")
+    said = complaint(yaml.safe_dump(document))
+    assert not said or said.startswith("orchestrate.yml")
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_either_settings_or_a_settings_error(text):
-    try:
-        parsed(text)
-    except SettingsError as exc:
-        assert exc.message.startswith("orchestrate.yml")
+    assert complaint(text).startswith("orchestrate.yml")
 
 
 @given(st.text(st.sampled_from("facts.gpuhon[]()|{}%'\"=<>+*- 0"), max_size=30))
 def test_any_condition_is_either_right_or_a_settings_error(when):
     document = {"profiles": {"pi": {**yaml.safe_load(SMALLEST)["profiles"]["pi"], "when": when}}}
-    try:
-        parsed(yaml.safe_dump(document))
-    except SettingsError as exc:
-        assert "profiles.pi.when" in exc.message
+    said = complaint(yaml.safe_dump(document))
+    assert not said or "profiles.pi.when" in said
