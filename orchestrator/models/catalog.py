@@ -20,7 +20,7 @@ from orchestrator.models.store import Store
 from orchestrator.schema import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from orchestrator.models.sources.base import Fetched
@@ -93,26 +93,32 @@ class Catalog:
 
     def versions(self, model: str) -> list[ModelVersion]:
         """The versions of a model, oldest first as their names tell; empty for an unknown one."""
-        names = [path.parent.name for path in self.artifacts.glob(f"{model}/*/manifest.json")]
+        names = [path.parent.name for path in (self.artifacts / model).glob("*/manifest.json")]
         valid = sorted((n for n in names if NAME.fullmatch(n)), key=version_key)
         return [self._read(model, name) for name in valid]
+
+    def all_versions(self) -> list[ModelVersion]:
+        """Every version of every model."""
+        return [version for model in self.models() for version in self.versions(model)]
+
+    def known_versions(self, model: str) -> list[ModelVersion]:
+        """The versions of a model; raises ModelError, with the nearest name, when it has none."""
+        models = self.models()
+        if model in models:
+            return self.versions(model)
+        known = f"the models are {', '.join(models)}" if models else "there are none yet"
+        add = f"{known}; orchestrate models add {model}@VERSION SOURCE adds one"
+        raise ModelError(f"no model is named {model}", hint=did_you_mean(model, models) or add)
 
     def get(self, ref: str) -> ModelVersion:
         """The version `name@version`; raises ModelError, with the nearest name, when unknown."""
         model, version = parse_ref(ref)
         if self._manifest(model, version).is_file():
             return self._read(model, version)
-        known = [v.version for v in self.versions(model)]
-        if known:
-            near = did_you_mean(version, known)
-            listed = f"its versions are {', '.join(known[-10:])}"
-            raise ModelError(f"{model} has no version {version}", hint=near or listed)
-        models = self.models()
-        known_models = f"the models are {', '.join(models)}" if models else "there are none yet"
+        known = [v.version for v in self.known_versions(model)]
+        listed = f"its versions are {', '.join(known[-10:])}"
         raise ModelError(
-            f"no model is named {model}",
-            hint=did_you_mean(model, models)
-            or f"{known_models}; orchestrate models add {ref} SOURCE",
+            f"{model} has no version {version}", hint=did_you_mean(version, known) or listed
         )
 
     def add(
@@ -158,7 +164,7 @@ class Catalog:
         Without `ref`, of every version that is not yanked. Raises ModelError for the first that
         cannot be had.
         """
-        chosen = [self.get(ref)] if ref else [v for v in self._all() if v.yanked is None]
+        chosen = [self.get(ref)] if ref else [v for v in self.all_versions() if v.yanked is None]
         repaired = []
         for version in chosen:
             for file in version.files:
@@ -169,7 +175,7 @@ class Catalog:
 
     def verify(self, ref: str | None = None) -> list[FileState]:
         """The state of every file of a version, or of all versions, hashed anew."""
-        chosen = [self.get(ref)] if ref else self._all()
+        chosen = [self.get(ref)] if ref else self.all_versions()
         return [FileState(v.ref, file, self._problem(file)) for v in chosen for file in v.files]
 
     def yank(self, ref: str, reason: str) -> ModelVersion:
@@ -210,10 +216,6 @@ class Catalog:
                     self.store.remove(blob.sha256)
                 self._clear_leftovers()
             return garbage
-
-    def _all(self) -> Iterator[ModelVersion]:
-        for model in self.models():
-            yield from self.versions(model)
 
     def _manifest(self, model: str, version: str) -> Path:
         return self.artifacts / model / version / manifest.MANIFEST

