@@ -35,16 +35,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "peers"
 MODEL = "model.bin"
 CONFIG = "net.cfg"
-# The smoke benchmark is left out: the peers have none.
-PROFILE = {
-    "any": {
-        "when": "true",
-        "artifacts": [{"format": "file"}],
-        "config": "net.cfg.j2",
-        "engine": {"kind": "command", "run": "exec cat net.cfg"},
-        "verify": {"command": """printf '{"ok": true, "metrics": {}}\\n'"""},
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -173,10 +163,9 @@ def pyinfra(delivery: Delivery) -> list[Sample]:
 def orchestrate(delivery: Delivery) -> list[Sample]:
     """`orchestrate deploy` with probe, lock, verify and history; then again, unchanged."""
     project = delivery.scratch / "project"
-    for folder in ("inventory", "templates"):
-        (project / folder).mkdir(parents=True)
-    shutil.copy(HERE / "net.cfg.j2", project / "templates")
-    write_yaml(project / "orchestrate.yml", {"profiles": PROFILE})
+    shutil.copytree(HERE / "project", project)
+    shutil.copy(HERE.parents[1] / "templates" / "run.sh.j2", project / "templates")
+    (project / "inventory").mkdir()
     inventory = delivery.fleet.inventory(orchestrate_model="net@v1")
     for host in delivery.fleet:
         variables = inventory["all"]["hosts"][host.name]
