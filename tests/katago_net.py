@@ -127,7 +127,7 @@ class _Writer:
         self.matmul("g2bias", 3 * channels, channels)
         self.norm("p1", channels)
         self.activation("p1")
-        self.conv("p2", 1, channels, out)
+        self.conv("p2", 1, channels, out, gain=4.0)
         self.matmul("pass", 3 * channels, out, gain=0.1)
 
     def value_head(self, channels: int) -> None:
@@ -137,7 +137,7 @@ class _Writer:
         self.activation("v1")
         for name, inputs, outputs, gain in (
             ("v2", 3 * channels, channels, 1.0),
-            ("v3", channels, 3, 0.5),
+            ("v3", channels, 3, 2.0),
             ("sv3", channels, 4 if self.version == 8 else 6, 0.2),
         ):
             self.matmul(name, inputs, outputs, gain=gain)
@@ -153,9 +153,9 @@ class _Writer:
     def floats(self, values: np.ndarray) -> None:
         self.parts += [MARK, values.astype("<f4").tobytes(), b"\n"]
 
-    def conv(self, name: str, size: int, inputs: int, outputs: int) -> None:
+    def conv(self, name: str, size: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
         self.line(name, size, size, inputs, outputs, 1, 1)
-        self.floats(self.draw((size, size, inputs, outputs), size * size * inputs))
+        self.floats(gain * self.draw((size, size, inputs, outputs), size * size * inputs))
 
     def matmul(self, name: str, inputs: int, outputs: int, gain: float = 1.0) -> None:
         self.line(name, inputs, outputs)

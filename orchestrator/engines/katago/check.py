@@ -126,7 +126,7 @@ def _missing(
             required.append("numSearchThreadsPerAnalysisThread")
         if backend != "eigen":
             required.append("nnMaxBatchSize")
-    if "allowResignation" in settings and is_true(settings["allowResignation"].value):
+    if command == "gtp" and "allowResignation" in settings:
         required.append("resignThreshold")
     for key in required:
         if key not in settings:
