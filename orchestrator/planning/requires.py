@@ -44,7 +44,7 @@ def _check(name: str, wanted: Any, facts: Facts) -> str:
 
 
 def _compute_capability(wanted: str, facts: Facts) -> str:
-    if any(str(gpu.compute_capability) == wanted for gpu in facts.gpus):
+    if any(f"{gpu.compute_capability:g}" == wanted.removesuffix(".0") for gpu in facts.gpus):
         return ""
     has = ", ".join(f"{g.name} ({g.compute_capability})" for g in facts.gpus)
     return f"built for GPUs of compute capability {wanted}, the host has {has or 'no GPU'}"

@@ -197,3 +197,20 @@ def test_inputs_and_plan_can_be_sent_to_another_process():
     given = inputs()
     assert plan_host(pickle.loads(pickle.dumps(given))) == plan_host(given)
     assert pickle.loads(pickle.dumps(plan_host(given))) == plan_host(given)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "passed"),
+    [
+        ([], False),
+        (["pass"], True),
+        (["pass", "fail"], False),
+        (["fail", "pass"], True),
+        (["pass", None], True),
+        (["pass", "inconclusive"], False),
+    ],
+)
+def test_the_last_verdict_counts(verdicts, passed):
+    lines = [{"release": "a", "verdict": verdict} for verdict in verdicts]
+    present = Present(audit=(*lines, {"release": "b", "verdict": "pass"}, {"what": "unlock"}))
+    assert present.passed("a") == passed
