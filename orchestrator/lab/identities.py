@@ -159,15 +159,19 @@ def _x86_cpuinfo(model: str, mhz: float, cores: int, flags: str) -> str:
 
 
 def _uname(machine: str, kernel: str) -> str:
-    """`uname` that tells another machine and kernel release, and the truth otherwise."""
+    """`uname` that tells another machine and kernel release; what it does not know is the truth."""
     return f"""\
-case $* in
-    -m | -p | -i) echo {machine} ;;
-    -r) echo {kernel} ;;
-    -sm) echo Linux {machine} ;;
-    -srm) echo Linux {kernel} {machine} ;;
-    *) PATH=$ORCHESTRATE_LAB_PATH exec uname "$@" ;;
+flags=$*
+case $flags in
+    -a) flags=-srvm ;;
+    '' | --* | *[!-\\ srvm]*) PATH=$ORCHESTRATE_LAB_PATH exec uname "$@" ;;
 esac
+set --
+case $flags in *s*) set -- "$@" Linux ;; esac
+case $flags in *r*) set -- "$@" {kernel} ;; esac
+case $flags in *v*) set -- "$@" '#1 SMP PREEMPT' ;; esac
+case $flags in *m*) set -- "$@" {machine} ;; esac
+echo "$@"
 """
 
 
@@ -242,7 +246,7 @@ esac
 def _raspberry_pi(
     model: str,
     *,
-    compatible: tuple[str, str],
+    compatible: tuple[str, ...],
     revision: str,
     core: _ArmCore,
     memory_mb: int,
@@ -256,6 +260,7 @@ def _raspberry_pi(
             "/proc/device-tree/compatible": "".join(f"{name}\0" for name in compatible),
             "/proc/cpuinfo": _arm_cpuinfo(core, 4, tail),
             "/proc/meminfo": _meminfo(memory_mb),
+            "/sys/devices/system/cpu/online": "0-3\n",
             "/etc/os-release": _DEBIAN_12,
             "/sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
             "/sys/class/thermal/thermal_zone0/temp": "48312\n",
@@ -272,8 +277,9 @@ def _raspberry_pi(
 def _jetson(
     model: str,
     *,
-    compatible: tuple[str, str],
+    compatible: tuple[str, ...],
     release: str,
+    cuda: tuple[str, str],
     os_release: str,
     core: _ArmCore,
     cores: int,
@@ -287,7 +293,9 @@ def _jetson(
             "/proc/device-tree/compatible": "".join(f"{name}\0" for name in compatible),
             "/proc/cpuinfo": _arm_cpuinfo(core, cores),
             "/proc/meminfo": _meminfo(memory_mb),
+            "/sys/devices/system/cpu/online": f"0-{cores - 1}\n",
             "/etc/nv_tegra_release": release,
+            f"/usr/local/cuda/{cuda[0]}": cuda[1],
             "/etc/os-release": os_release,
             "/sys/class/thermal/thermal_zone0/type": "CPU-therm\n",
             "/sys/class/thermal/thermal_zone0/temp": "44500\n",
@@ -316,6 +324,7 @@ def _x86(
         files={
             "/proc/cpuinfo": _x86_cpuinfo(cpu, mhz, cores, flags),
             "/proc/meminfo": _meminfo(memory_mb),
+            "/sys/devices/system/cpu/online": f"0-{cores - 1}\n",
             "/etc/os-release": _ubuntu("22.04", "4", "Jammy Jellyfish"),
             "/sys/class/thermal/thermal_zone0/type": "x86_pkg_temp\n",
             "/sys/class/thermal/thermal_zone0/temp": "46000\n",
@@ -341,17 +350,18 @@ RASPBERRY_PI_5 = _raspberry_pi(
     kernel="6.6.31+rpt-rpi-2712",
 )
 JETSON_ORIN = _jetson(
-    "NVIDIA Orin NX Developer Kit",
-    compatible=("nvidia,p3768-0000+p3767-0000", "nvidia,tegra234"),
+    "NVIDIA Jetson AGX Orin Developer Kit",
+    compatible=("nvidia,p3737-0000+p3701-0004", "nvidia,p3701-0004", "nvidia,tegra234"),
     release=(
-        "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, "
-        "DATE: Tue Aug  1 19:57:35 UTC 2023\n"
+        "# R36 (release), REVISION: 3.0, GCID: 36923193, BOARD: generic, EABI: aarch64, "
+        "DATE: Fri Jul 19 23:24:25 UTC 2024\n"
     ),
-    os_release=_ubuntu("20.04", "6", "Focal Fossa"),
+    cuda=("version.json", '{"cuda": {"name": "CUDA SDK", "version": "12.2.1"}}\n'),
+    os_release=_ubuntu("22.04", "4", "Jammy Jellyfish"),
     core=_A78AE,
     cores=8,
-    memory_mb=15523,
-    kernel="5.10.120-tegra",
+    memory_mb=30697,
+    kernel="5.15.136-tegra",
 )
 JETSON_XAVIER = _jetson(
     "NVIDIA Jetson Xavier NX Developer Kit",
@@ -360,6 +370,7 @@ JETSON_XAVIER = _jetson(
         "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t186ref, EABI: aarch64, "
         "DATE: Sat Feb 19 17:07:00 UTC 2022\n"
     ),
+    cuda=("version.txt", "CUDA Version 10.2.300\n"),
     os_release=_ubuntu("18.04", "6", "Bionic Beaver"),
     core=_CARMEL,
     cores=6,

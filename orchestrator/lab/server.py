@@ -29,6 +29,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOGIN_SECONDS = 30
 BACKLOG = 128
 
+HANGUP_SECONDS = 1.0
 SLICE = 256 * 1024
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,8 @@ class HostServer:
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run the command of one channel and report how it ended.
 
-        Its process group is killed when the channel closes before the command has ended.
+        When the channel closes first, the command's stdin ends after what has arrived, as behind
+        OpenSSH; what of its process group has not ended soon after is killed.
         """
         if process.subsystem:
             process.exit(1)
@@ -205,6 +207,7 @@ class HostServer:
         closed = asyncio.ensure_future(process.channel.wait_closed())
         try:
             await asyncio.wait([finished, closed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([finished], timeout=HANGUP_SECONDS)
         finally:
             closed.cancel()
             finished.cancel()
