@@ -6,6 +6,7 @@ Ranges, If-Range, validators and 416 are those of RFC 9110, sections 13.1.5, 14 
 from __future__ import annotations
 
 import fcntl
+import netrc
 import os
 import re
 import time
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS = 5
-_CHUNK = 1 << 18
 _WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE_ANSWERS = frozenset({206, 416})
 _CREDENTIAL = re.compile(
@@ -174,7 +174,7 @@ def _receive(
         _remember(response, validator)
         done = answer.start
         progress(done, answer.total)
-        for chunk in response.iter_raw(_CHUNK):
+        for chunk in response.iter_raw():
             file.write(chunk)
             done += len(chunk)
             progress(done, answer.total)
@@ -240,3 +240,5 @@ def _netrc() -> httpx.NetRCAuth | None:
         return httpx.NetRCAuth()
     except FileNotFoundError:
         return None
+    except netrc.NetrcParseError as exc:
+        raise ModelError(f"~/.netrc cannot be read: {exc.msg} on line {exc.lineno}") from exc
