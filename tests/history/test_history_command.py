@@ -1,0 +1,139 @@
+"""`orchestrate history`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.cli import root
+from orchestrator.errors import UsageError
+from orchestrator.fleet.project import Project
+from orchestrator.history import open_history
+from tests.history.test_history import outcome, publish, run_of
+
+SETTINGS = """\
+profiles:
+  any:
+    when: "true"
+    artifacts: [{format: onnx}]
+    config: ort.cfg.j2
+    engine: {kind: onnxruntime}
+"""
+
+
+def fail(message):
+    pytest.fail(message)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A fleet project with a past of two runs."""
+    (tmp_path / "orchestrate.yml").write_text(SETTINGS)
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "ort.cfg.j2").write_text("execution_provider = cpu\n")
+    error = {"code": "verify_failed", "message": "wrong answers [golden]", "hint": ""}
+    with open_history(Project(tmp_path).history_url, fail) as history:
+        publish(
+            history,
+            run_of("2026-a", ("pi-1", outcome()), ("pi-2", outcome(speed=12.0)), time=1000.0),
+            run_of(
+                "2026-b",
+                ("pi-1", outcome("rolled_back", verdict="fail", speed=11.0, error=error)),
+                time=2000.0,
+                result="failed",
+                exit_code=3,
+            ),
+        )
+    return tmp_path
+
+
+@pytest.fixture
+def orchestrate(project):
+    """Runs `orchestrate history` and returns what it printed."""
+
+    def run(*arguments, as_json=False):
+        options = ["--json"] if as_json else []
+        done = CliRunner(env={"COLUMNS": "200", "TZ": "UTC"}).invoke(
+            root, ["--project", str(project), *options, "history", *arguments]
+        )
+        if done.exception is not None:
+            raise done.exception
+        return json.loads(done.stdout) if as_json else done.stdout
+
+    return run
+
+
+def test_the_runs(orchestrate):
+    first, second = orchestrate().splitlines()[1:]
+    assert first.split()[0] == "2026-b"
+    assert "1970-01-01 00:33:20  deploy   1      failed    3     5.0 s" in first
+    assert second.split()[0] == "2026-a"
+    assert len(orchestrate("-n", "1").splitlines()) == 2
+    document = orchestrate(as_json=True)
+    assert [run["id"] for run in document["runs"]] == ["2026-b", "2026-a"]
+
+
+def test_one_run(orchestrate):
+    text = orchestrate("2026-b")
+    assert "rolled back" in text
+    assert "wrong answers [golden]" in text
+    assert "3.00 s  pi-1  verify" in text
+    document = orchestrate("2026-b", as_json=True)
+    assert document["run"]["exit_code"] == 3
+    assert document["hosts"]["pi-1"]["status"] == "rolled_back"
+    assert [step["state"] for step in document["transitions"]] == [
+        "connect",
+        "stage",
+        "activate",
+        "verify",
+    ]
+
+
+def test_one_host(orchestrate):
+    lines = orchestrate("--host", "pi-1").splitlines()
+    assert ["2026-b" in lines[1], "2026-a" in lines[2], len(lines)] == [True, True, 3]
+    document = orchestrate("--host", "pi-1", as_json=True)
+    assert [run["status"] for run in document["runs"]] == ["rolled_back", "deployed"]
+
+
+def test_the_benchmarks(orchestrate):
+    text = orchestrate("--benchmarks")
+    assert "go@v1  onnx int8  onnxruntime  fail     11.0 evals/s" in text
+    assert "11 evals/s  ± 1.5   2" in text
+    document = orchestrate("--benchmarks", "--host", "pi-2", as_json=True)
+    (measured,) = document["benchmarks"]
+    assert (measured["value"], measured["key"]["hardware_class"]) == (12.0, "rpi4")
+    (baseline,) = document["baselines"]
+    assert (baseline["median"], baseline["engine"]) == (11.0, "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["2027"], "no single run has an id that starts with 2027", "The latest: 2026-b, 2026-a"),
+        (["2026"], "no single run has an id that starts with 2026", "The latest: 2026-b, 2026-a"),
+        (["--host", "pi1"], "the history knows nothing of a host pi1", "Did you mean 'pi-1'?"),
+        (["2026-a", "--host", "pi-1"], "RUN goes with neither --host nor --benchmarks", "Leave"),
+    ],
+)
+def test_what_is_not_there(orchestrate, arguments, message, hint):
+    with pytest.raises(UsageError) as caught:
+        orchestrate(*arguments)
+    assert caught.value.message == message
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_history_that_cannot_be_read_is_an_error_here(orchestrate, project):
+    (project / ".orchestrate" / "history.db").write_bytes(b"no database" * 1000)
+    for leftover in (project / ".orchestrate").glob("history.db-*"):
+        leftover.unlink()
+    with pytest.raises(UsageError, match="the history cannot be opened: file is not a database"):
+        orchestrate()
+
+
+def test_a_project_without_a_past(orchestrate, project):
+    (project / ".orchestrate" / "history.db").unlink()
+    assert orchestrate() == "No runs yet.\n"
+    assert orchestrate("--benchmarks") == "No benchmarks yet.\n"
