@@ -19,7 +19,8 @@ MIB = 1024 * 1024
 # What stays free on the file system of the root: texts, logs, the engine's tuning files.
 DISK_RESERVE_MB = 32
 # An engine holds the file it reads, the parsed weights and its own layout of them (Winograd
-# transforms, prepacked matrices) at the same moment, besides its code and buffers.
+# transforms, prepacked matrices) at the same moment, besides its code and buffers. ONNX Runtime
+# 1.31 on a CPU, FP32 nets of 3x3 convolutions of 9, 99 and 198 MiB: 84, 353 and 650 MiB at the peak.
 MEMORY_BASE_MB = 96
 MEMORY_PER_SIZE = 3
 
