@@ -48,10 +48,10 @@ def rank(host: HostOutcome) -> tuple[int, str, str]:
 def sentence(host: HostOutcome) -> str:
     """What happened on the host, what it means and what to do next."""
     if host.status is Status.ROLLED_BACK and host.error:
-        return f"to {host.release}: {told(host)}"
+        return f"to {host.active or host.release}: {told(host)}"
     if host.error:
         return told(host)
-    parts = [host.release or "nothing active"]
+    parts = [f"{host.active} ({host.release})" if host.active else host.release or "nothing"]
     if host.artifact:
         parts.append(f"{host.artifact.format} {host.artifact.precision}, {host.config}")
     if host.verification:

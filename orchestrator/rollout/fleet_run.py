@@ -11,7 +11,6 @@ from orchestrator.errors import InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
 from orchestrator.planning.way_back import way_back
 from orchestrator.rollout.host_run import (
-    BaselineKey,
     Failed,
     HostTask,
     Surveyed,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from orchestrator.fleet.host import Host
     from orchestrator.fleet.settings import Settings
+    from orchestrator.history.records import BenchmarkKey
     from orchestrator.planning.diff import HostPlan
     from orchestrator.verify.baseline import Baseline
 
@@ -73,7 +73,7 @@ class FleetRun:
     command: str
     settings: Settings
     bus: EventBus
-    baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
+    baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
     id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from orchestrator.errors import (
     UnreachableError,
     VerifyError,
 )
+from orchestrator.history.records import BenchmarkKey
 from orchestrator.planning.diff import missing_blobs
 from orchestrator.planning.plan import PlanInputs, plan_host
 from orchestrator.planning.release import canonical, read
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from orchestrator.targets.connection import ConnectionSpec
     from orchestrator.verify.baseline import Baseline
 
-# Hardware class, model, format, precision and engine kind: what a baseline is shared by.
-BaselineKey = tuple[str, str, str, str, str]
 MIB = 1024 * 1024
 NOWHERE = 4
 BACK = 3
@@ -73,7 +72,7 @@ class HostTask:
     host: Host
     connection: ConnectionSpec
     wanted: Wanted | None = None
-    baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
+    baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def rollback_host(surveyed: Surveyed, to: str) -> HostOutcome:
         session = surveyed.session
         session.take_lock()
         release = session.read_release(to)
-        return _switch(surveyed, release, activate=True, done=Status.DEPLOYED)
+        return _switch(surveyed, release, activate=True, done=Status.ROLLED_BACK)
 
     return _guarded(surveyed, work)
 
@@ -344,15 +343,14 @@ def _revert(
 def _verify(surveyed: Surveyed, release: Release) -> Verification:
     session = surveyed.session
     session.enter("verify", release.id)
-    baseline = surveyed.task.baselines.get(
-        (
-            surveyed.facts.hardware_class,
-            release.model,
-            release.artifact.format,
-            release.artifact.precision,
-            release.engine.kind,
-        )
+    key = BenchmarkKey(
+        hardware_class=surveyed.facts.hardware_class,
+        model=release.model,
+        format=release.artifact.format,
+        precision=release.artifact.precision,
+        engine=release.engine.kind,
     )
+    baseline = surveyed.task.baselines.get(key)
     return verify.verify(session.target, subject(session.root, release), baseline)
 
 
@@ -364,6 +362,7 @@ def subject(root: str, release: Release) -> Subject:
         config=release.config,
         golden=release.golden,
         format=release.artifact.format,
+        precision=release.artifact.precision,
         engine=release.engine,
         verify=release.verify,
     )
@@ -389,6 +388,7 @@ def _outcome(
         status=status,
         exit_code=exit_code,
         release=release,
+        active=_active(surveyed, release, tried),
         previous=surveyed.present.current,
         profile=tried.profile if tried else None,
         hardware_class=surveyed.facts.hardware_class,
@@ -402,3 +402,13 @@ def _outcome(
         error=error,
         seconds=dict(surveyed.session.seconds),
     )
+
+
+def _active(surveyed: Surveyed, release: str | None, tried: Release | None) -> str | None:
+    """The `name@version` of the active release: the one tried, or the one that was there."""
+    if tried is not None and tried.id == release:
+        return f"{tried.model}@{tried.version}"
+    manifest = surveyed.present.manifest
+    if release is not None and release == surveyed.present.current and "model" in manifest:
+        return f"{manifest['model']}@{manifest['version']}"
+    return None

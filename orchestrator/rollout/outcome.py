@@ -36,14 +36,16 @@ INTERRUPTED = 130
 class HostOutcome:
     """One host of a run.
 
-    `release` is what is active now, `previous` what was active before the run. `exit_code` is what
-    this host alone would make the command exit with. `seconds` are per state.
+    `release` is what is active now, `active` the `name@version` in it, `previous` the release that
+    was active before the run. `artifact` and `config` are those of the release the run was about.
+    `exit_code` is what this host alone would make the command exit with. `seconds` are per state.
     """
 
     host: str
     status: Status
     exit_code: int = 0
     release: str | None = None
+    active: str | None = None
     previous: str | None = None
     profile: str | None = None
     hardware_class: str | None = None
@@ -62,6 +64,7 @@ class HostOutcome:
         return {
             "status": str(self.status),
             "release": self.release,
+            "active": self.active,
             "previous": self.previous,
             "profile": self.profile,
             "hardware_class": self.hardware_class,
@@ -105,13 +108,13 @@ class RunResult:
 
     @property
     def outcome(self) -> str:
-        """`deployed`, `unchanged`, `failed` or `interrupted`."""
+        """`failed`, `interrupted`, or what all hosts are: `deployed` where they differ."""
         if self.interrupted:
             return "interrupted"
         if self.exit_code:
             return "failed"
-        unchanged = all(h.status is Status.UNCHANGED for h in self.hosts)
-        return "unchanged" if unchanged else "deployed"
+        statuses = {h.status for h in self.hosts}
+        return str(statuses.pop()) if len(statuses) == 1 else "deployed"
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON document."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,22 @@ from orchestrator.errors import CommandError, UnreachableError
 from orchestrator.targets.base import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import paramiko
 
 SLICE = 256 * 1024
 _POLL = 0.5  # seconds between looks at stderr while stdout is silent
+
+
+@contextlib.contextmanager
+def closing(channel: paramiko.Channel) -> Iterator[None]:
+    """Close the channel at the end, also when its connection is gone."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(EOFError, OSError):
+            channel.close()
 
 
 def feed(
@@ -50,13 +61,15 @@ def collect(
     command: str,
     *,
     timeout: float,
+    grace: float = 0.0,
     on_line: Callable[[str], None] | None = None,
 ) -> Completed:
     """Everything the command prints until it ends, and its exit status.
 
-    Raises CommandError after `timeout` seconds and UnreachableError when the connection breaks.
+    Raises CommandError `grace` seconds after the `timeout` that the host itself should have kept,
+    and UnreachableError when the connection breaks.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout + grace
     stdout = _Lines(on_line)
     stderr = bytearray()
     channel.settimeout(_POLL)

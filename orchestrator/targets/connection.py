@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def connection_spec(
         become=_truth(given.get("ansible_become", False)),
         become_user=text("ansible_become_user") or "root",
         become_password=text("ansible_become_password", "ansible_become_pass"),
-        connect_timeout=float(options.get("connecttimeout", connect_timeout)),
+        connect_timeout=_seconds(host.name, options.get("connecttimeout", connect_timeout)),
         keepalive=keepalive,
         root=text("orchestrate_root"),
         python=text("orchestrate_python"),
@@ -133,6 +134,16 @@ def _port(host: str, text: str) -> int | None:
     return int(text)
 
 
+def _seconds(host: str, value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise InventoryError(
+            f"{host}: ConnectTimeout is '{value}'", hint="It is a number of seconds."
+        ) from None
+
+
+_OPTION = re.compile(r"^\s*(\w*)\s*=?\s*")
 _FLAGS = {
     "-J": "proxyjump",
     "-p": "port",
@@ -185,8 +196,9 @@ def _ssh_arguments(host: str, *texts: str) -> dict[str, str]:
             if flag in _FLAGS:
                 found.setdefault(_FLAGS[flag], value)
             elif flag == "-o":
-                key, _, setting = value.replace(" ", "=", 1).partition("=")
-                _option(host, found, key.strip().lower(), setting.strip())
+                key = _OPTION.match(value)
+                assert key is not None  # noqa: S101 - it matches the empty word too
+                _option(host, found, key[1].lower(), value[key.end() :].strip())
             else:
                 raise _not_understood(host, word)
     if "userknownhostsfile" in found:

@@ -48,13 +48,14 @@ class SSHTarget:
     ) -> Completed:
         """See Target."""
         channel = self._exec(shell.limited(command, timeout))
-        with channel:
+        with channels.closing(channel):
             self._feed(channel, [stdin] if stdin else [], lambda _: None, timeout)
             return channels.collect(
                 channel,
                 self._spec.name,
                 command,
-                timeout=timeout + shell.GRACE,
+                timeout=timeout,
+                grace=shell.GRACE,
                 on_line=on_line,
             )
 
@@ -68,7 +69,7 @@ class SSHTarget:
     ) -> Completed:
         """See Target."""
         channel = self._exec(command)
-        with channel:
+        with channels.closing(channel):
             self._feed(channel, chunks, on_sent, timeout)
             return channels.collect(channel, self._spec.name, command, timeout=timeout)
 
@@ -255,7 +256,7 @@ def explain(exc: Exception, spec: ConnectionSpec) -> UnreachableError:
             hint="Somebody may be in between. If the host was reinstalled: "
             f"orchestrate trust {spec.name} --replace",
         )
-    if isinstance(exc, paramiko.AuthenticationException):
+    if isinstance(exc, paramiko.AuthenticationException) or "authentication" in str(exc):
         return AuthError(
             f"{where}: user '{spec.user or 'of the ssh config'}' was refused: {exc}",
             hint="Check ansible_user and ansible_ssh_private_key_file; "
