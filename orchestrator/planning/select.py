@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 DISK_RESERVE_MB = 32
 # An engine holds the file it reads, the parsed weights and its own layout of them (Winograd
 # transforms, prepacked matrices) at the same moment, besides its code and buffers. ONNX Runtime
-# 1.31 on a CPU, FP32 nets of 3x3 convolutions of 9, 99 and 198 MiB: 84, 353 and 650 MiB at the peak.
+# 1.31 on a CPU, FP32 nets of 3x3 convolutions: 9, 99 and 198 MiB peak at 84, 353 and 650 MiB.
 MEMORY_BASE_MB = 96
 MEMORY_PER_SIZE = 3
 
