@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from tests.katago_engine import katago, katrain_net, tiny, tiny_scrambled
 from tests.sshd import needs_busybox, sshd_fleet
 
-__all__ = ["needs_busybox", "sshd_fleet"]
+__all__ = [
+    "katago",
+    "katrain_net",
+    "needs_busybox",
+    "sshd_fleet",
+    "tiny",
+    "tiny_scrambled",
+]
