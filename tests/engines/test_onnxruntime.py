@@ -55,6 +55,7 @@ def test_the_python_is_the_facts_unless_the_operator_names_one():
             with_python(onnxruntime="1.9.0"),
             "onnxruntime 1.9.0 in /usr/bin/python3 is older than 1.12",
         ),
+        (with_python(onnxruntime="1.12", numpy="1.17"), ""),
         (with_python(onnxruntime="1.12.0rc1"), ""),
         (with_python(numpy="1.16.6"), "numpy 1.16.6 in /usr/bin/python3 is older than 1.17"),
         (Facts(), "there is no python3"),
