@@ -79,7 +79,7 @@ def make_project(project: Path, hosts: int, orchestrate: Path, log: Path) -> Non
     net = log.with_name("net.bin.gz")
     with gzip.open(net, "wb") as file:
         file.write(b"net 15 22 19 " + bytes(100_000))
-    add = ["models", "add", "net@v1", net, "--format", "katago"]
+    add: list[str | Path] = ["models", "add", "net@v1", net, "--format", "katago"]
     measure.run([[orchestrate, "--project", project, *add]], log=log)
     cache = FactsCache(project / ".orchestrate")
     groups: dict[str, Any] = {kind: {"hosts": {}} for kind in KINDS}
