@@ -251,7 +251,9 @@ def _keys_that_are_not_text(document: Any, path: Path) -> Iterator[tuple[Path, s
     if isinstance(document, dict):
         for key, value in document.items():
             if not isinstance(key, str):
-                yield (*path, key), f"the key {key!r} is not text", "write it in quotes"
+                read = "YAML reads on, off, yes and no as true or false: "
+                hint = (read if isinstance(key, bool) else "") + "write it in quotes"
+                yield (*path, key), f"the key {_shown(key)} is not text", hint
             yield from _keys_that_are_not_text(value, (*path, key))
     elif isinstance(document, list):
         for index, value in enumerate(document):
@@ -331,6 +333,11 @@ def _other_constant(error: _Error, path: Path) -> _Found:
     return [(path, message, _description(error))]
 
 
+def _other_pattern(error: _Error, path: Path) -> _Found:
+    hint = _description(error) or f"it must match {error.validator_value}"
+    return [(path, f"{_shown(error.instance)} does not look right", hint)]
+
+
 def _no_form_fits(error: _Error, path: Path) -> _Found:
     wanted = [_form(form) for form in error.validator_value]
     known = [form for form in wanted if form]
@@ -364,9 +371,7 @@ _TRANSLATIONS: dict[str, Callable[[_Error, Path], _Found]] = {
     "const": _other_constant,
     "anyOf": _no_form_fits,
     "oneOf": _no_form_fits,
-    "pattern": _sentence(
-        lambda e: f"{_shown(e.instance)} does not look right (pattern {e.validator_value})"
-    ),
+    "pattern": _other_pattern,
     "minimum": _sentence(lambda e: f"must be at least {e.validator_value}, is {e.instance}"),
     "maximum": _sentence(lambda e: f"must be at most {e.validator_value}, is {e.instance}"),
     "exclusiveMinimum": _sentence(

@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         super().end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
