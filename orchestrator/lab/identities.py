@@ -2,11 +2,13 @@
 
 To add a machine, write an `Identity` and name it in `KINDS`. Files go below the host's sysroot,
 which commands find in ORCHESTRATE_SYSROOT; programs go into a folder that is first in PATH.
-Anything not named here is the real thing.
+Anything not named here is the real thing; so a host offers no more cores than this machine has,
+since that is where its net runs.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -175,8 +177,12 @@ echo "$@"
 """
 
 
+def _usable(cores: int) -> int:
+    return min(cores, os.cpu_count() or 1)
+
+
 def _nproc(cores: int) -> str:
-    return f"echo {cores}\n"
+    return f"echo {_usable(cores)}\n"
 
 
 def _nvidia_smi(gpu: _Gpu) -> str:
@@ -226,12 +232,19 @@ echo "${{row#, }}"
 """
 
 
+def _nvidia(gpu: _Gpu) -> Mapping[str, str]:
+    release = f"Cuda compilation tools, release {gpu.cuda}, V{gpu.cuda}.131"
+    return {"nvidia-smi": _nvidia_smi(gpu), "nvcc": f"echo '{release}'\n"}
+
+
 _NO_NVIDIA_DRIVER = """\
 echo "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver." \\
     "Make sure that the latest NVIDIA driver is installed and running."
 echo
 exit 9
 """
+
+_NOT_FOUND = "exit 127\n"
 
 _VCGENCMD = """\
 case $1 in
@@ -260,7 +273,7 @@ def _raspberry_pi(
             "/proc/device-tree/compatible": "".join(f"{name}\0" for name in compatible),
             "/proc/cpuinfo": _arm_cpuinfo(core, 4, tail),
             "/proc/meminfo": _meminfo(memory_mb),
-            "/sys/devices/system/cpu/online": "0-3\n",
+            "/sys/devices/system/cpu/online": f"0-{_usable(4) - 1}\n",
             "/etc/os-release": _DEBIAN_12,
             "/sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
             "/sys/class/thermal/thermal_zone0/temp": "48312\n",
@@ -270,6 +283,7 @@ def _raspberry_pi(
             "nproc": _nproc(4),
             "vcgencmd": _VCGENCMD,
             "nvidia-smi": _NO_NVIDIA_DRIVER,
+            "nvcc": _NOT_FOUND,
         },
     )
 
@@ -293,7 +307,7 @@ def _jetson(
             "/proc/device-tree/compatible": "".join(f"{name}\0" for name in compatible),
             "/proc/cpuinfo": _arm_cpuinfo(core, cores),
             "/proc/meminfo": _meminfo(memory_mb),
-            "/sys/devices/system/cpu/online": f"0-{cores - 1}\n",
+            "/sys/devices/system/cpu/online": f"0-{_usable(cores) - 1}\n",
             "/etc/nv_tegra_release": release,
             f"/usr/local/cuda/{cuda[0]}": cuda[1],
             "/etc/os-release": os_release,
@@ -304,6 +318,7 @@ def _jetson(
             "uname": _uname("aarch64", kernel),
             "nproc": _nproc(cores),
             "nvidia-smi": _NO_NVIDIA_DRIVER,
+            "nvcc": _NOT_FOUND,
         },
     )
 
@@ -324,7 +339,7 @@ def _x86(
         files={
             "/proc/cpuinfo": _x86_cpuinfo(cpu, mhz, cores, flags),
             "/proc/meminfo": _meminfo(memory_mb),
-            "/sys/devices/system/cpu/online": f"0-{cores - 1}\n",
+            "/sys/devices/system/cpu/online": f"0-{_usable(cores) - 1}\n",
             "/etc/os-release": _ubuntu("22.04", "4", "Jammy Jellyfish"),
             "/sys/class/thermal/thermal_zone0/type": "x86_pkg_temp\n",
             "/sys/class/thermal/thermal_zone0/temp": "46000\n",
@@ -383,7 +398,7 @@ RTX_3080_SERVER = _x86(
     mhz=2900.0,
     cores=8,
     memory_mb=31999,
-    programs={"nvidia-smi": _nvidia_smi(_Gpu("NVIDIA GeForce RTX 3080", "8.6", 10240, 320))},
+    programs=_nvidia(_Gpu("NVIDIA GeForce RTX 3080", "8.6", 10240, 320)),
 )
 A100_SERVER = _x86(
     "Server with NVIDIA A100",
@@ -391,7 +406,7 @@ A100_SERVER = _x86(
     mhz=2900.0,
     cores=16,
     memory_mb=128_700,
-    programs={"nvidia-smi": _nvidia_smi(_Gpu("NVIDIA A100-SXM4-40GB", "8.0", 40960, 400))},
+    programs=_nvidia(_Gpu("NVIDIA A100-SXM4-40GB", "8.0", 40960, 400)),
 )
 CPU_SERVER = _x86(
     "Server without a GPU",
@@ -399,7 +414,7 @@ CPU_SERVER = _x86(
     mhz=2300.0,
     cores=4,
     memory_mb=15_900,
-    programs={"nvidia-smi": _NO_NVIDIA_DRIVER},
+    programs={"nvidia-smi": _NO_NVIDIA_DRIVER, "nvcc": _NOT_FOUND},
 )
 
 KINDS: Mapping[str, Kind] = {
