@@ -26,7 +26,7 @@ WHEEL = "katrain==1.20.0"
 ENGINE = "katrain/KataGo/katago"
 NET = "katrain/models/b10c384h6nbttflrs.bin.gz"
 VERSION = "1.18.1"
-OPENCL = "OpenCL on the CPU is missing; get it by: apt-get install ocl-icd-libopencl1 pocl-opencl-icd"
+OPENCL = "OpenCL for CPUs is missing: apt-get install ocl-icd-libopencl1 pocl-opencl-icd"
 
 # A net for protocol and config tests: KataGo answers at random without loading anything.
 NO_NET = Path("/dev/null")
@@ -77,7 +77,7 @@ def _unpack(program: Path) -> None:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except (ModelError, OSError, subprocess.CalledProcessError) as exc:
         reason = str(getattr(exc, "stderr", "") or exc).strip()[-300:]
-        missing(f"KataGo {VERSION} is missing, and {WHEEL}, which holds it, cannot be got: {reason}")
+        missing(f"KataGo {VERSION} is missing: {WHEEL}, which holds it, cannot be got: {reason}")
     (wheel,) = work.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         image = Path(archive.extract(ENGINE, work))

@@ -23,10 +23,10 @@ _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 
 # cpp/game/rules.cpp; KataGo compares them without case, '-', '_' and blanks.
 RULES = frozenset({
-    "tromptaylor", "chinese", "chineseogs", "ogschinese", "chinesekgs", "kgschinese", "japanese",
-    "korean", "stonescoring", "ancientchinese", "ancientarea", "aga", "bga", "french", "nz",
-    "newzealand", "goe", "ing", "agabutton",
+    "tromptaylor", "chinese", "chineseogs", "chinesekgs", "japanese", "korean", "stonescoring",
+    "ancientarea", "aga", "bga", "french", "nz", "newzealand", "goe", "ing", "agabutton",
 })  # fmt: skip
+_OWN_RULES = re.compile(r"ko[A-Z]|\{")
 _SPLIT_RULES = ("koRule", "scoringRule", "multiStoneSuicideLegal")
 _SPLIT_RULES_OPTIONAL = (
     "taxRule", "hasButton", "friendlyPassOk", "whiteHandicapBonus", "whiteBonusPerHandicapStone"
@@ -70,7 +70,7 @@ def _reason(setting: Setting, command: str, backend: str) -> str:
         return _unknown(setting.key)
     if command not in key.commands:
         return f"is not read by `katago {command}`"
-    return _value(key, setting.value)
+    return _value(key, setting.value, command)
 
 
 def _unknown(name: str) -> str:
@@ -80,14 +80,14 @@ def _unknown(name: str) -> str:
     return f"is no key of KataGo{meant}"
 
 
-def _value(key: keys.Key, value: str) -> str:
+def _value(key: keys.Key, value: str, command: str) -> str:
     match key.type:
         case "whole" if not _WHOLE.fullmatch(value):
             return f"must be an integer, not `{value}`"
         case "number" if not _NUMBER.fullmatch(value):
             return f"must be a number, not `{value}`"
         case "whole" | "number":
-            return _range(key, float(value))
+            return _range(float(value), *keys.bounds(key, command))
         case "switch":
             return "" if value.lower() in _SWITCH else f"must be true or false, not `{value}`"
         case "enabled":
@@ -96,15 +96,15 @@ def _value(key: keys.Key, value: str) -> str:
     return _word(key, value)
 
 
-def _range(key: keys.Key, value: float) -> str:
-    if math.isfinite(value) and key.low <= value <= key.high:
+def _range(value: float, low: float, high: float) -> str:
+    if math.isfinite(value) and low <= value <= high:
         return ""
-    return f"must be from {key.low:.16g} to {key.high:.16g}, not {value:.16g}"
+    return f"must be from {low:.16g} to {high:.16g}, not {value:.16g}"
 
 
 def _word(key: keys.Key, value: str) -> str:
     if key.name == "rules":
-        if value.startswith(("ko", "{")) or re.sub(r"[-_ ]", "", value.lower()) in RULES:
+        if _OWN_RULES.match(value) or re.sub(r"[-_ ]", "", value.lower()) in RULES:
             return ""
         return f"`{value}` is no set of rules that KataGo knows"
     if key.words and value.lower() not in key.words:
@@ -152,7 +152,8 @@ def _together(
 
 def _fp16_on_cpu(settings: Mapping[str, Setting], backend: str) -> Iterator[tuple[str, str]]:
     for key, setting in settings.items():
-        if backend == "eigen" and keys.find(key) is keys.KEYS["useFP16"] and is_true(setting.value):
+        own = keys.backend_of(key) in {"", "eigen"} and keys.find(key) is keys.KEYS["useFP16"]
+        if backend == "eigen" and own and is_true(setting.value):
             yield key, "cannot be true: KataGo's eigen backend (CPU) has no FP16"
 
 

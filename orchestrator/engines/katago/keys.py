@@ -165,7 +165,7 @@ _TABLE: tuple[Key, ...] = (
     number("resignMinScoreDifference", 0, 1000, GTP),
     number("resignMinMovesPerBoardArea", 0, 1, GTP),
     # Reports and seeds
-    whole("analysisPVLen", 1, 100),
+    whole("analysisPVLen", 1, 1000),
     text("reportAnalysisWinratesAs", words=(*_BLACK_WHITE, "sidetomove")),
     text("playoutDoublingAdvantagePla", words=_BLACK_WHITE),
     text("searchRandSeed", GTP),
@@ -355,6 +355,13 @@ def find(name: str) -> Key | None:
             if name.startswith(start) and _fits(generic, name[len(start) :]):
                 return KEYS[generic]
     return None
+
+
+def bounds(key: Key, command: str) -> tuple[float, float]:
+    """The lowest and the highest value that the command takes for a number."""
+    if key.name == "analysisPVLen" and command == "analysis":
+        return 1, 100
+    return key.low, key.high
 
 
 def thread_of(name: str) -> int | None:
