@@ -60,3 +60,14 @@ def host_options(function: F) -> F:
     return click.option(
         "--group", "groups", multiple=True, metavar="GROUP", help="Hosts of GROUP; repeatable."
     )(function)
+
+
+def confirm(question: str) -> None:
+    """Ask; a no raises Abort. Raises UsageError where nobody can answer."""
+    import sys
+
+    from orchestrator.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", hint="Give --yes to go ahead unasked.")
+    click.confirm(question, abort=True, err=True)

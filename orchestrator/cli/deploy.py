@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, confirm, host_options, pass_context
 
 if TYPE_CHECKING:
     from orchestrator.rollout.outcome import RunResult
@@ -46,7 +46,7 @@ def command(
         blobs = fleet.blob_paths(context, survey.plans)
         if not yes and any(p.steps for p in survey.plans):
             plan.show(context.console, survey.plans, survey.failed)
-            click.confirm("Go ahead?", abort=True, err=True)
+            confirm("Go ahead?")
     except BaseException:
         run.abandon(survey)
         raise

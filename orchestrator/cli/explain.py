@@ -20,18 +20,12 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
     """
     from orchestrator.cli import fleet
     from orchestrator.errors import InputError
-    from orchestrator.events import EventBus
     from orchestrator.planning.explain import explain
-    from orchestrator.planning.plan import PlanInputs
-    from orchestrator.rollout.fleet_run import FleetRun
     from orchestrator.rollout.outcome import worst
 
     inventory, hosts = fleet.choose(context, (), host)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
-    run = FleetRun(command="explain", settings=context.project.settings, bus=EventBus())
-    survey = run.survey(hosts)
-    survey.close()
-    fleet.remember_facts(context, survey)
+    survey = fleet.look(context, "explain", hosts)
     documents, codes = [], []
     for failed in survey.failed:
         name, error = failed.task.host.name, failed.error
@@ -41,18 +35,7 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
         click.echo(f"  hint: {error.hint}", err=True)
     for surveyed in survey.surveyed:
         asked, target = surveyed.task.host, wanted[surveyed.task.host.name]
-        told = explain(
-            PlanInputs(
-                host=asked,
-                groups=target.groups,
-                facts=surveyed.facts,
-                version=target.version,
-                profiles=target.profiles,
-                templates=target.templates,
-                present=surveyed.present,
-                allow_inexact=target.allow_inexact,
-            )
-        )
+        told = explain(target.inputs(asked, surveyed.facts, surveyed.present))
         documents.append(told.document)
         codes.append(told.error.exit_code if told.error else 0)
         if not context.json:

@@ -41,11 +41,7 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None, refres
     unknown = [host for host in hosts if host.name not in known]
     failed: dict[str, OrchestrateError] = {}
     if unknown:
-        run, live = fleet.start(context, "facts", unknown)
-        with live:
-            survey = run.survey(unknown)
-        run.abandon(survey)
-        fleet.remember_facts(context, survey)
+        survey = fleet.look(context, "facts", unknown)
         known |= {s.task.host.name: s.facts for s in survey.surveyed}
         failed = {f.task.host.name: f.error for f in survey.failed}
     if context.json:

@@ -99,7 +99,7 @@ def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path
 
 
 def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetRun, LiveTable]:
-    """A run whose events go to a live table and to the history, with the known baselines."""
+    """A run that may change hosts: it is recorded, and held against the known baselines."""
     from orchestrator.cli.live import LiveTable
     from orchestrator.history import open_history
     from orchestrator.rollout.fleet_run import FleetRun
@@ -108,6 +108,7 @@ def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetR
         click.secho(f"warning: {message}", fg="yellow", err=True)
 
     history = open_history(context.project.history_url, warn)
+    click.get_current_context().call_on_close(history.close)
     live = LiveTable(len(hosts), on_stdout=not context.json)
     run = FleetRun(
         command=command,
@@ -118,15 +119,32 @@ def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetR
     return run, live
 
 
+def look(
+    context: Context,
+    command: str,
+    hosts: Sequence[Host],
+    wanted: Mapping[str, Wanted] | None = None,
+) -> Survey:
+    """What is on the hosts now, with plans where something is `wanted`; sessions are closed again.
+
+    Touches nothing and is not recorded; the facts are remembered. Raises as `FleetRun.survey`.
+    """
+    from orchestrator.cli.live import LiveTable
+    from orchestrator.rollout.fleet_run import FleetRun
+
+    live = LiveTable(len(hosts), on_stdout=not context.json)
+    run = FleetRun(command=command, settings=context.project.settings, bus=EventBus([live]))
+    with live:
+        survey = run.survey(hosts, wanted)
+    run.abandon(survey)
+    cache = facts_cache(context)
+    for surveyed in survey.surveyed:
+        cache.put(surveyed.task.host.name, surveyed.facts)
+    return survey
+
+
 def facts_cache(context: Context) -> FactsCache:
     """The facts that were seen last, by host."""
     from orchestrator.fleet.facts_cache import FactsCache
 
     return FactsCache(context.project.state)
-
-
-def remember_facts(context: Context, survey: Survey) -> None:
-    """Keep the facts of the hosts that answered."""
-    cache = facts_cache(context)
-    for surveyed in survey.surveyed:
-        cache.put(surveyed.task.host.name, surveyed.facts)

@@ -56,11 +56,7 @@ def show_plan(
 
         plans, failed = plan_from_cache(fleet.facts_cache(context), hosts, wanted), ()
     else:
-        run, live = fleet.start(context, "plan", hosts)
-        with live:
-            survey = run.survey(hosts, wanted)
-        run.abandon(survey)
-        fleet.remember_facts(context, survey)
+        survey = fleet.look(context, "plan", hosts, wanted)
         plans, failed = survey.plans, survey.failed
     if context.json:
         context.emit(document(plans, failed))

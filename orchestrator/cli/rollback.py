@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, confirm, host_options, pass_context
 
 
 @click.command("rollback")
@@ -32,7 +32,7 @@ def command(
         if not yes and targets:
             for host, (now, back) in targets.items():
                 click.echo(f"{host}: {now or 'nothing'} → {back}", err=True)
-            click.confirm("Go ahead?", abort=True, err=True)
+            confirm("Go ahead?")
     except BaseException:
         run.abandon(survey)
         raise

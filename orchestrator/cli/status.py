@@ -24,11 +24,7 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None) -> int
     from orchestrator.rollout.standing import standing
 
     _, hosts = fleet.choose(context, groups, limit)
-    run, live = fleet.start(context, "status", hosts)
-    with live:
-        survey = run.survey(hosts)
-    run.abandon(survey)
-    fleet.remember_facts(context, survey)
+    survey = fleet.look(context, "status", hosts)
     rows = {s.task.host.name: standing(s.task.host, s.present, s.lock) for s in survey.surveyed}
     failed = {f.task.host.name: f.error for f in survey.failed}
     code = worst(error.exit_code for error in failed.values())

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from orchestrator import verify
 from orchestrator.errors import (
     HostError,
-    InputError,
     LockedError,
     OrchestrateError,
     PreflightError,
@@ -63,6 +62,19 @@ class Wanted:
     groups: Mapping[str, tuple[str, ...]]
     allow_inexact: bool = False
 
+    def inputs(self, host: Host, facts: Facts, present: Present) -> PlanInputs:
+        """All that the plan of `host` follows from."""
+        return PlanInputs(
+            host=host,
+            groups=self.groups,
+            facts=facts,
+            version=self.version,
+            profiles=self.profiles,
+            templates=self.templates,
+            present=present,
+            allow_inexact=self.allow_inexact,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class HostTask:
@@ -105,30 +117,12 @@ def survey_host(task: HostTask) -> Surveyed | Failed:
         if task.wanted is None:
             return surveyed
         session.enter("plan")
-        return replace(surveyed, plan=plan(task, facts, state.present))
+        plan = plan_host(task.wanted.inputs(task.host, facts, state.present))
+        return replace(surveyed, plan=plan)
     except OrchestrateError as exc:
         if session is not None:
             session.target.close()
         return Failed(task, exc)
-
-
-def plan(task: HostTask, facts: Facts, present: Present) -> HostPlan:
-    """The plan of one host; raises InputError as `plan_host` does."""
-    wanted = task.wanted
-    if wanted is None:
-        raise InputError(f"{task.host.name}: no model is wanted")
-    return plan_host(
-        PlanInputs(
-            host=task.host,
-            groups=wanted.groups,
-            facts=facts,
-            version=wanted.version,
-            profiles=wanted.profiles,
-            templates=wanted.templates,
-            present=present,
-            allow_inexact=wanted.allow_inexact,
-        )
-    )
 
 
 def deploy_host(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
@@ -218,13 +212,12 @@ def _status_of(error: OrchestrateError) -> Status:
 
 
 def _deploy(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
-    session = surveyed.session
+    session, task, current = surveyed.session, surveyed.task, surveyed.plan
+    assert current is not None and task.wanted is not None  # noqa: S101, PT018
     present = session.take_lock()
     if present != surveyed.present:
-        again = plan(surveyed.task, surveyed.facts, present)
-        surveyed = replace(surveyed, present=present, plan=again)
-    current = surveyed.plan
-    assert current is not None  # noqa: S101
+        current = plan_host(task.wanted.inputs(task.host, surveyed.facts, present))
+        surveyed = replace(surveyed, present=present, plan=current)
     if current.action == "unchanged":
         return _outcome(surveyed, Status.UNCHANGED, current.release.id)
     if "preflight" in current.steps:
@@ -390,6 +383,7 @@ def _outcome(
         release=release,
         active=_active(surveyed, release, tried),
         previous=surveyed.present.current,
+        tried=tried.id if tried else None,
         profile=tried.profile if tried else None,
         hardware_class=surveyed.facts.hardware_class,
         model=tried.model if tried else None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.planning.plan import PlanInputs, plan_host
+from orchestrator.planning.plan import plan_host
+from orchestrator.planning.present import Present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,17 +35,5 @@ def plan_from_cache(
     for host in hosts:
         entry, what = known[host.name], wanted[host.name]
         assert entry is not None  # noqa: S101
-        plans.append(
-            plan_host(
-                PlanInputs(
-                    host=host,
-                    groups=what.groups,
-                    facts=entry[0],
-                    version=what.version,
-                    profiles=what.profiles,
-                    templates=what.templates,
-                    allow_inexact=what.allow_inexact,
-                )
-            )
-        )
+        plans.append(plan_host(what.inputs(host, entry[0], Present())))
     return plans

@@ -37,7 +37,8 @@ class HostOutcome:
     """One host of a run.
 
     `release` is what is active now, `active` the `name@version` in it, `previous` the release that
-    was active before the run. `artifact` and `config` are those of the release the run was about.
+    was active before the run. `tried` is the release the run was about; `artifact`, `engine` and
+    `config` are that one's.
     `exit_code` is what this host alone would make the command exit with. `seconds` are per state.
     """
 
@@ -47,6 +48,7 @@ class HostOutcome:
     release: str | None = None
     active: str | None = None
     previous: str | None = None
+    tried: str | None = None
     profile: str | None = None
     hardware_class: str | None = None
     model: str | None = None
@@ -66,6 +68,7 @@ class HostOutcome:
             "release": self.release,
             "active": self.active,
             "previous": self.previous,
+            "tried": self.tried,
             "profile": self.profile,
             "hardware_class": self.hardware_class,
             "artifact": None

@@ -46,6 +46,9 @@ def make_project(tmp_path, nets):
     def make(fleet, **variables) -> FleetProject:
         wanted = {"orchestrate_model": "net@v1", "orchestrate_python": sys.executable}
         project = FleetProject(tmp_path / "project", fleet.inventory(**wanted | variables))
+        # These machines are noisy: only what is slower by far may count as slow.
+        project.settings["profiles"]["cpu"]["verify"]["min_ratio"] = 0.05
+        project.write_settings()
         for version, net, golden in (("v1", "v1", "v1"), ("v2", "bad", "v2"), ("v3", "v3", "v3")):
             options = ("--golden", str(nets.golden(golden)))
             project.add(f"net@{version}", nets.path(net), *options)

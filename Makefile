@@ -1,0 +1,43 @@
+# `make setup`, `make demo` and `make test` need Python 3.11 or newer and nothing else; what the
+# tests need beyond it, they name (.ci/run installs it on Debian).
+
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.cache/uv/bin/uv)
+RUN := .venv/bin
+
+.PHONY: setup demo test lint types unit bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet --python $(PYTHON)
+	@touch $@
+	@echo "Ready: $(RUN)/orchestrate --help"
+
+.cache/uv/bin/uv:
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/pip install --quiet uv
+
+demo: setup
+	$(RUN)/python -m orchestrator.lab.demo
+
+test: lint types unit
+
+lint: setup
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: setup
+	$(RUN)/mypy
+
+unit: setup
+	$(RUN)/pytest -n 2 --dist loadgroup
+
+bench: setup
+	$(UV) sync --frozen --quiet --group bench
+	$(RUN)/python bench/startup.py
+	$(RUN)/python bench/memory.py
+	$(RUN)/python bench/fanout.py
+
+clean:
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
