@@ -32,6 +32,7 @@ OVERRIDES = {
     "logToStderr": "true",
 }
 RAW_NET = "kata-raw-nn 0 0"
+_VALUES = frozenset({"whiteWin", "whiteLoss", "whiteLead", "policyPass"})
 _HEAD = re.compile(r"(?P<mark>[=?])(?P<id>\d+)(?: (?P<text>.*))?")
 _VISITS = re.compile(r"\brootInfo\b.*?\bvisits (\d+)")
 _EDGE_VISITS = re.compile(r"\bedgeVisits (\d+)")
@@ -92,17 +93,17 @@ def answer(response: Response, position: Position) -> Answer:
         name, _, value = line.partition(" ")
         if name == "policy":
             rows = [next(lines, "") for _ in range(position.board_y_size)]
-        elif name in {"whiteWin", "whiteLoss", "whiteLead", "policyPass"}:
+        elif name in _VALUES:
             values[name] = _number(value)
     policy = [_number(word) for row in rows for word in row.split()]
     moves = list(vertices(position.board_x_size, position.board_y_size))
-    if len(policy) != len(moves) or values.keys() < {"whiteWin", "whiteLoss", "whiteLead"}:
-        raise UnusableAnswerError("the response lacks whiteWin, whiteLoss, whiteLead or policy")
+    if len(policy) != len(moves) or not values.keys() >= _VALUES:
+        raise UnusableAnswerError(f"the response lacks one of policy, {', '.join(sorted(_VALUES))}")
+    if not all(map(math.isfinite, values.values())):
+        raise UnusableAnswerError("the net's winrate, lead or policy is no number")
     legal = {move: p for move, p in zip(moves, policy, strict=True) if not math.isnan(p)}
-    legal[SKIP] = values.get("policyPass", 0.0)
+    legal[SKIP] = values["policyPass"]
     winrate = 0.5 * (1.0 - (values["whiteWin"] - values["whiteLoss"]))
-    if not math.isfinite(winrate) or not math.isfinite(values["whiteLead"]):
-        raise UnusableAnswerError("the net's winrate or lead is no number")
     return Answer(winrate, -values["whiteLead"], legal)
 
 
