@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.fleet.project import Project
 
+WIDTH_OF_A_LOG = 200
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
@@ -39,7 +41,10 @@ class Context:
         """Where people read: stdout, or stderr when stdout carries the JSON document."""
         from rich.console import Console
 
-        return Console(stderr=self.json, highlight=False, soft_wrap=False)
+        console = Console(stderr=self.json, highlight=False)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = WIDTH_OF_A_LOG
+        return console
 
     def emit(self, document: Any) -> None:
         """Print the JSON document when --json was given."""
