@@ -183,7 +183,7 @@ def verify(context: Context, ref: str | None) -> int:
         refs = list(dict.fromkeys(state.ref for state in wrong))
         say(context, f"Next: orchestrate models fetch {refs[0]}")
     else:
-        say(context, f"{len(states)} files are right.", "green")
+        say(context, f"Right: {count(len(states))}.", "green")
     return code
 
 
@@ -236,7 +236,7 @@ def gc(context: Context, keep: int, dry_run: bool) -> None:
         owners = ", ".join(blob.refs) or "of no version"
         say(context, f"{blob.sha256[:12]}…  {human_size(blob.size):>9}  {owners}")
     would = "would be removed" if dry_run else "removed"
-    say(context, f"{len(removed)} files {would}, {human_size(freed)}.")
+    say(context, f"{count(len(removed))} {would}, {human_size(freed)}.")
 
 
 def open_catalog(context: Context) -> Catalog:
@@ -343,6 +343,11 @@ def kind(artifact: Artifact) -> str:
 def pairs(values: Any) -> str:
     """`a=1, b=2`."""
     return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def count(files: int) -> str:
+    """`1 file`, `2 files`."""
+    return f"{files} file" + ("" if files == 1 else "s")
 
 
 def human_size(size: float) -> str:
