@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE_TAG = "tag:yaml.org,2002:merge"
+NULL_TAG = "tag:yaml.org,2002:null"
 STRING_TAG = "tag:yaml.org,2002:str"
 VAULT_HEADER = "$ANSIBLE_VAULT;"
 
@@ -98,11 +100,14 @@ def syntax_error(path: Path, exc: yaml.YAMLError) -> FileError:
     mark = getattr(exc, "problem_mark", None)
     problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
     line = mark.line + 1 if mark else 1
-    return file_error(path, line, f"not valid YAML: {problem}", _syntax_hint(problem))
+    lines = read_text(path).splitlines()
+    indentation = re.match(r"\s*", lines[line - 1] if line <= len(lines) else "")
+    hint = _syntax_hint(problem, has_tab="\t" in (indentation[0] if indentation else ""))
+    return file_error(path, line, f"not valid YAML: {problem}", hint)
 
 
-def _syntax_hint(problem: str) -> str:
-    if "'\\t'" in problem or "tab" in problem:
+def _syntax_hint(problem: str, *, has_tab: bool) -> str:
+    if has_tab:
         return "Indent with spaces, not tabs."
     if "mapping values are not allowed" in problem:
         return "Check the indentation of this line and the one above, and quote values with ': '."

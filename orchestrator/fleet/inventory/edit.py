@@ -120,13 +120,8 @@ class _Edit:
     def result(self) -> str:
         """The new text: the changed lines are ruamel.yaml's, all others the file's own."""
         after = self._dump()
-        wanted = yaml.load(after, Loader=yaml.BaseLoader)  # noqa: S506  # makes text only
         merged = _transplant(self.text, self.before, after)
-        try:
-            same = yaml.load(merged, Loader=yaml.BaseLoader) == wanted  # noqa: S506
-        except yaml.YAMLError:
-            same = False
-        return merged if same else after
+        return merged if _means_the_same(merged, after) else after
 
     def _new_group(self, group: str) -> tuple[str, ...]:
         if group == "all" or (self.data.get("all") is None and self.data):
@@ -276,6 +271,24 @@ def _places(old: list[str], own: list[str]) -> list[int]:
             place[old_start + offset] = min(own_start + offset, own_end)
     place[len(old)] = len(own)
     return place
+
+
+def _means_the_same(one: str, other: str) -> bool:
+    try:
+        return _meaning(yaml.compose(one)) == _meaning(yaml.compose(other))
+    except yaml.YAMLError:
+        return False
+
+
+def _meaning(node: yaml.Node | None) -> Any:
+    """The node's tags and values without style; all ways to write null are one."""
+    if isinstance(node, yaml.MappingNode):
+        return [(_meaning(key), _meaning(value)) for key, value in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        return [_meaning(item) for item in node.value]
+    if node is None or node.tag == documents.NULL_TAG:
+        return None
+    return node.tag, node.value
 
 
 def _trailing_comments(lines: list[str]) -> list[str]:

@@ -76,6 +76,7 @@ CONNECTION = {
     )
 }
 
+_SHOWN = 8
 KNOWN = OURS | CONNECTION
 
 
@@ -90,7 +91,10 @@ def suggestion(name: str, among: Iterable[str]) -> str:
     known = sorted(among)
     if meant := near(name, known):
         return f"Did you mean '{meant}'?"
-    return f"There are: {', '.join(known)}." if known else "There are none."
+    if not known:
+        return "There are none."
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"There are: {', '.join(known[:_SHOWN])}{more}."
 
 
 def misspelt(name: str) -> str:

@@ -75,9 +75,10 @@ class Tree:
             if group.name != "all" and not group.parents:
                 self.add_child("all", group.name)
         if loop := self.loop():
-            file, keys = next(self._edges[edge] for edge in pairwise(loop) if edge in self._edges)
+            parent, child = next(edge for edge in pairwise(loop) if edge in self._edges)
+            file, keys = self._edges[parent, child]
             message = f"groups contain each other: {' → '.join(loop)}"
-            hint = f"Take '{loop[1]}' out of the children of '{loop[0]}'."
+            hint = f"Take '{child}' out of the children of '{parent}'."
             raise _error(file, keys, message, hint)
         self._settle_ungrouped()
 
