@@ -9,3 +9,10 @@ cli/lab ─► fleet (up, down, status, break, mend) ──control port──►
              └─ inventory_file: inventory/lab.yml and known_hosts
 ```
 """
+
+from __future__ import annotations
+
+import os
+
+# ONNX Runtime reports to its makers from 1.29 on, unless told otherwise before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -160,15 +160,20 @@ def _start(
     plan = {"token": token, "hosts": counts, "port_base": port_base}
     write_json(layout.plan, {**plan, "latency": latency, "rate": rate})
     with layout.log.open("wb") as log:
-        started = subprocess.run(
-            [sys.executable, "-m", "orchestrator.lab.daemon", str(layout.project)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, MARK: token},
-            timeout=START_SECONDS,
-            check=False,
-        )
+        try:
+            started = subprocess.run(
+                [sys.executable, "-m", "orchestrator.lab.daemon", str(layout.project)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, MARK: token},
+                timeout=START_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise OrchestrateError(
+                f"the lab did not start within {START_SECONDS} s", hint="ask for fewer hosts"
+            ) from exc
     if started.returncode:
         lines = layout.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise OrchestrateError(

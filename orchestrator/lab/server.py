@@ -68,6 +68,7 @@ def environment(folder: Path, token: str) -> dict[str, str]:
         "PATH": f"{folder / 'bin'}:{SYSTEM_PATH}",
         "ORCHESTRATE_SYSROOT": str(folder / "sysroot"),
         "ORCHESTRATE_LAB_PATH": SYSTEM_PATH,
+        "ORT_DISABLE_TELEMETRY": "1",
         MARK: token,
     }
 

@@ -1,0 +1,274 @@
+"""The whole life of a net on a lab fleet, narrated: `python -m orchestrator.lab.demo`.
+
+Everything happens in a throw-away fleet project, by the same commands that an operator types. The
+demo checks what they did, and ends with 0 only when all of it went as told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from orchestrator.lab import nets
+from orchestrator.lab.hosts import parse_hosts
+from orchestrator.lab.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOSTS = "rpi:2,jetson:2,gpu:2"
+FLEET = ("--group", "lab")
+PRECISIONS = ("fp32", "fp16", "int8")
+GOOD, ROLLED_BACK = 0, 3
+COMMAND_SECONDS = 300
+WIDE_ENOUGH = 110
+
+
+class DemoError(Exception):
+    """Something did not go as told."""
+
+
+class Active(NamedTuple):
+    """What a host runs: the version, the release, and a digest of the release's files."""
+
+    version: str
+    release: str
+    digest: str
+
+
+@dataclass(slots=True)
+class Demo:
+    """A fleet project in `folder` and what has been told so far."""
+
+    folder: Path
+    chapter: int = 0
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def project(self) -> Path:
+        """The fleet project; `orchestrate init` makes it."""
+        return self.folder / "fleet"
+
+    def tell(self, title: str, *sentences: str) -> None:
+        """Begin a chapter: what comes and what to look for."""
+        self.chapter += 1
+        click.secho(f"\n━━ {self.chapter}. {title}", fg="cyan", bold=True)
+        for sentence in sentences:
+            click.echo(f"   {sentence}")
+
+    def run(self, *arguments: str, expect: int = GOOD, show: bool = True) -> None:
+        """Run `orchestrate` with its output shown; raises DemoError for another exit code."""
+        click.secho(f"\n$ orchestrate {shlex.join(arguments)}", bold=True)
+        done = self._call(arguments, stdout=None if show else subprocess.DEVNULL)
+        if done.returncode != expect:
+            raise DemoError(
+                f"`orchestrate {shlex.join(arguments)}` ended with {done.returncode}, "
+                f"{expect} was expected"
+            )
+        if expect != GOOD:
+            click.echo(f"(exit {done.returncode}, as it must be)")
+
+    def active(self) -> dict[str, Active]:
+        """What each host runs; raises DemoError for one that `status` does not call ok."""
+        done = self._call(("status", *FLEET, "--json"), stdout=subprocess.PIPE)
+        hosts: dict[str, dict[str, Any]] = json.loads(done.stdout)["hosts"]
+        for name, host in hosts.items():
+            if host["state"] != "ok":
+                raise DemoError(f"{name} is not ok: {host}")
+        return {
+            name: Active(host["active"], host["release"], self._digest(name))
+            for name, host in hosts.items()
+        }
+
+    def _digest(self, host: str) -> str:
+        """SHA-256 of the names and bytes of all files of the host's active release."""
+        root = Layout(self.project).host(host) / "home" / "orchestrate"
+        digest = hashlib.sha256()
+        for path in sorted((root / "current").resolve().iterdir()):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()
+
+    def check(self, fact: str, *, holds: bool) -> None:
+        """Note what has been shown; raises DemoError when it has not."""
+        if not holds:
+            raise DemoError(f"this does not hold: {fact}")
+        click.secho(f"✓ {fact}", fg="green")
+        self.facts.append(fact)
+
+    def down(self) -> None:
+        """Take the lab down if there is one."""
+        if self.project.exists():
+            self._call(("lab", "down"), stdout=subprocess.DEVNULL)
+
+    def _call(
+        self, arguments: Sequence[str], *, stdout: int | None
+    ) -> subprocess.CompletedProcess[bytes]:
+        program = Path(sysconfig.get_path("scripts")) / "orchestrate"
+        sys.stdout.flush()
+        return subprocess.run(
+            [str(program), *arguments],
+            cwd=self.project if self.project.exists() else self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+
+def _environment() -> dict[str, str]:
+    """The operator's, with room for tables where the output is no terminal."""
+    wide = {} if sys.stdout.isatty() else {"COLUMNS": str(WIDE_ENOUGH)}
+    return {**wide, **os.environ}
+
+
+def tell_story(demo: Demo) -> None:
+    """Deploy a good version, a bad one and a good one, go back, and look at what is left."""
+    demo.tell(
+        "A fleet project and six hosts",
+        "Two Raspberry Pis, two Jetsons, two GPU servers: real SSH servers on this machine, each",
+        "with its own key and files. Only the hardware is simulated; nets run for real.",
+    )
+    demo.run("init", "fleet", show=False)
+    _allow_for_one_machine(demo.project)
+    demo.run("lab", "up", "--hosts", HOSTS)
+    demo.tell("What the hosts are", "One probe a host, over SSH. Look at the hardware classes.")
+    demo.run("facts", *FLEET)
+
+    demo.tell(
+        "A net arrives: go@v1",
+        "Three artifacts of one net, and its golden answers: what it must say to known positions.",
+    )
+    _make_nets(demo.folder / "nets")
+    _add(demo, "go@v1")
+    demo.tell(
+        "Why a host gets what it gets",
+        "A GPU server would like FP16. Look at why this one gets FP32.",
+    )
+    demo.run("explain", "lab-gpu-1", "--model", "go@v1")
+    demo.tell(
+        "Deploy v1",
+        "Each host gets the artifact and the config that fit it, switches to them in one step,",
+        "and proves there that the net loads, answers right and is fast enough. (Speed is judged",
+        "mildly here: six hosts share one machine.)",
+    )
+    demo.run("deploy", *FLEET, "--model", "go@v1", "--yes")
+    first = demo.active()
+    demo.check("all six hosts run v1, verified there", holds=_all_run(first, "go@v1"))
+    demo.tell("Deploy v1 again", "Nothing is to be done, so nothing is sent.")
+    demo.run("deploy", *FLEET, "--model", "go@v1", "--yes")
+    demo.check("a second deploy changed nothing", holds=demo.active() == first)
+
+    demo.tell(
+        "A bad version: go@v2",
+        "The file is well-formed and loads, but its weights were scrambled on the way here.",
+        "Look at the golden error: every host refuses it and is put back on v1. Exit code 3.",
+    )
+    _add(demo, "go@v2")
+    demo.run("deploy", *FLEET, "--model", "go@v2", "--yes", expect=ROLLED_BACK)
+    demo.check(
+        "v2 was caught on every host, and v1 is back, net and config byte for byte",
+        holds=demo.active() == first,
+    )
+
+    demo.tell("A good version: go@v3", "The same net with its weights in order.")
+    _add(demo, "go@v3")
+    demo.run("deploy", *FLEET, "--model", "go@v3", "--yes")
+    demo.check("all six hosts run v3, verified there", holds=_all_run(demo.active(), "go@v3"))
+
+    demo.tell(
+        "Changed your mind?",
+        "Rollback puts net and config back as one, from what lies on the host: nothing is sent.",
+    )
+    demo.run("rollback", *FLEET, "--yes")
+    demo.check("rollback restored v1, net and config byte for byte", holds=demo.active() == first)
+
+    demo.tell("What is where, and what happened")
+    demo.run("status", *FLEET)
+    demo.run("history")
+
+    demo.tell("Clean up", "The hosts, their files, their keys: all goes.")
+    demo.run("lab", "down")
+    left = (demo.project / ".orchestrate" / "lab", demo.project / "inventory" / "lab.yml")
+    demo.check("the lab left nothing behind", holds=not any(path.exists() for path in left))
+
+
+def _allow_for_one_machine(project: Path) -> None:
+    """Set `min_ratio` low: six hosts on the same cores slow each other down by chance."""
+    settings = project / "orchestrate.yml"
+    text = settings.read_text(encoding="utf-8")
+    mild = re.sub(r"\bmin_ratio: [\d.]+", "min_ratio: 0.05", text)
+    settings.write_text(mild, encoding="utf-8")
+
+
+def _make_nets(folder: Path) -> None:
+    """Write v1, v2 and v3 in three precisions; v2 is v3 with scrambled weights."""
+    folder.mkdir()
+    nets.make_net(folder / "v1-fp32.onnx", seed=1)
+    nets.make_net(folder / "v3-fp32.onnx", seed=2)
+    nets.scramble(folder / "v3-fp32.onnx", folder / "v2-fp32.onnx")
+    for version in ("v1", "v2", "v3"):
+        source = folder / f"{version}-fp32.onnx"
+        nets.to_fp16(source, folder / f"{version}-fp16.onnx")
+        nets.to_int8(source, folder / f"{version}-int8.onnx")
+        right = folder / f"{version}-fp32.onnx" if version == "v1" else folder / "v3-fp32.onnx"
+        nets.golden(right, folder / f"{version}.npz")
+
+
+def _add(demo: Demo, ref: str) -> None:
+    version = ref.partition("@")[2]
+    folder = demo.folder / "nets"
+    for precision in PRECISIONS:
+        source = os.path.relpath(folder / f"{version}-{precision}.onnx", demo.project)
+        golden = os.path.relpath(folder / f"{version}.npz", demo.project)
+        demo.run(
+            *("models", "add", ref, source, "--precision", precision, "--golden", golden),
+            show=False,
+        )
+
+
+def _all_run(active: dict[str, Active], ref: str) -> bool:
+    count = sum(parse_hosts(HOSTS).values())
+    return [host.version for host in active.values()] == [ref] * count
+
+
+def main() -> int:
+    """Tell the story; 0 when all of it came true, 1 when not, 130 when interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="orchestrate-demo-") as name:
+        demo = Demo(Path(name))
+        try:
+            tell_story(demo)
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted: taking the lab down.", err=True)
+            return 130
+        except (DemoError, subprocess.TimeoutExpired) as exc:
+            click.secho(f"\n✗ {exc}", fg="red", bold=True, err=True)
+            return 1
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            demo.down()
+    click.secho(f"\nIn {time.monotonic() - started:.0f} seconds you saw that", bold=True)
+    for fact in demo.facts:
+        click.echo(f"  ✓ {fact}")
+    click.echo("Your own hosts: orchestrate init my-fleet, then name them in inventory/hosts.yml.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
