@@ -120,8 +120,11 @@ class _Edit:
     def result(self) -> str:
         """The new text: the changed lines are ruamel.yaml's, all others the file's own."""
         after = self._dump()
-        merged = _transplant(self.text, self.before, after)
-        return merged if _means_the_same(merged, after) else after
+        for reopened in (False, True):
+            merged = _transplant(self.text, self.before, after, reopened=reopened)
+            if _means_the_same(merged, after):
+                return merged
+        return after
 
     def _new_group(self, group: str) -> tuple[str, ...]:
         if group == "all" or (self.data.get("all") is None and self.data):
@@ -229,35 +232,43 @@ def _host_sections(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], l
 def _mapping_indent(text: str) -> int:
     """How far the file indents what stands in a mapping; 2 unless its first step is another."""
     widths = [
-        len(line) - len(line.lstrip(" "))
+        _width(line)
         for line in text.splitlines()
         if line.startswith(" ") and not line.lstrip(" ").startswith(("#", "-"))
     ]
     return widths[0] if widths else 2
 
 
-def _transplant(text: str, before: str, after: str) -> str:
+def _transplant(text: str, before: str, after: str, *, reopened: bool) -> str:
     """`text` with the lines changed that differ between `before` and `after`.
 
     ruamel.yaml normalizes a little (nulls, spaces around comments); this keeps that out of lines
     nobody asked to change. Full-line comments at the end of a removed block stay: they belong to
-    what follows.
+    what follows. With `reopened` the line above an insertion is ruamel.yaml's too, as it must be
+    where a null becomes a mapping.
     """
     own, old, new = (part.splitlines(keepends=True) for part in (text, before, after))
     place = _places(old, own)
-    result, done = [], 0
+    result: list[str] = []
+    done = back = 0
     for kind, old_start, old_end, new_start, new_end in SequenceMatcher(
         None, old, new, autojunk=False
     ).get_opcodes():
         if kind == "equal":
             continue
         start, end = place[old_start], place[old_end]
+        added = new[new_start:new_end]
+        if kind == "insert":
+            back = _comments_of_others(own[done:start], added[0])
+            start, end = start - back, start - back
         result += own[done:start]
+        if reopened and kind == "insert" and old_start > back:
+            result[-1:] = [old[old_start - back - 1]]
         if result and not result[-1].endswith("\n"):
             result[-1] += "\n"
-        result += new[new_start:new_end]
+        result += added
         if kind == "delete":
-            result += _trailing_comments(own[start:end])
+            result += own[end - _count_comments(own[start:end]) : end]
         done = end
     return "".join(result + own[done:])
 
@@ -275,7 +286,7 @@ def _places(old: list[str], own: list[str]) -> list[int]:
 
 def _means_the_same(one: str, other: str) -> bool:
     try:
-        return _meaning(yaml.compose(one)) == _meaning(yaml.compose(other))
+        return bool(_meaning(yaml.compose(one)) == _meaning(yaml.compose(other)))
     except yaml.YAMLError:
         return False
 
@@ -288,14 +299,31 @@ def _meaning(node: yaml.Node | None) -> Any:
         return [_meaning(item) for item in node.value]
     if node is None or node.tag == documents.NULL_TAG:
         return None
-    return node.tag, node.value
+    return str(node.tag), str(node.value)
 
 
-def _trailing_comments(lines: list[str]) -> list[str]:
-    kept = len(lines)
-    while kept and (not lines[kept - 1].strip() or lines[kept - 1].lstrip().startswith("#")):
-        kept -= 1
-    return lines[kept:]
+def _count_comments(lines: list[str]) -> int:
+    """How many lines at the end are blank or nothing but a comment."""
+    others = (n for n, line in enumerate(reversed(lines)) if line.strip() and not _is_comment(line))
+    return next(others, len(lines))
+
+
+def _comments_of_others(lines: list[str], added: str) -> int:
+    """How many lines at the end are blank or comments further out than the line to be added."""
+    ours = (
+        n
+        for n, line in enumerate(reversed(lines))
+        if line.strip() and (not _is_comment(line) or _width(line) >= _width(added))
+    )
+    return next(ours, len(lines))
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _width(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _write(edits: Mapping[Path, _Edit]) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.fleet.inventory import check as checking
+from orchestrator.fleet.inventory import names
 from orchestrator.fleet.inventory.check import check
 from tests.fleet.inventory import ansible_says
 from tests.needs import needs_program
@@ -179,3 +180,10 @@ def test_the_example_fleet_is_well():
     example = Path(__file__).parents[3] / "inventory"
     mine = [problem for problem in check(example) if problem.file.name != "lab.yml"]
     assert mine == []
+
+
+def test_the_reference_is_well_and_names_every_variable_of_ours():
+    reference = Path(__file__).parents[3] / "docs" / "reference" / "inventory.yml"
+    assert check(reference) == []
+    text = reference.read_text()
+    assert [name for name in names.OURS if f"    {name}: " not in text] == []

@@ -221,7 +221,7 @@ def test_only_yaml_is_edited(tmp_path):
         edit.remove_host(tmp_path / "hosts", "pi-1")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     names=st.lists(st.sampled_from(["a", "b", "c", "d"]), unique=True, min_size=1),
     data=st.data(),

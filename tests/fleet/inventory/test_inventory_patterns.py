@@ -115,7 +115,7 @@ def test_groups_are_a_union_that_limit_narrows(fleet):
         ("pis[12]", (), "'pis[12]': there is no such host, 'pis' has 12", "Count from 0 to 11."),
         ("pi0[1-3]", (), "'pi0' is neither", "Did you mean 'pi10'?"),
         ("lab,edge:!pis", (), "'edge:!pis' is neither", "Did you mean 'edge'?"),
-        ("localhost", (), "'localhost' is neither", "jetson-3 and 16 more."),
+        ("localhost", (), "'localhost' is neither", "jetson-3 and 17 more."),
         ("~(", (), "'~(' is no regular expression", "Python regex"),
         ("jetsons:!", (), "'!' and '&' need a pattern", "jetsons:!jetson-3"),
         ("zzz*", (), "no host matches --limit 'zzz*'", "orchestrate inventory"),
