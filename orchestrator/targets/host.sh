@@ -121,13 +121,13 @@ break_lock() { # root
     rm -rf "$root/lock"
 }
 
-digest_of() { # path
-    if command -v sha256sum >/dev/null 2>&1; then
-        set -- "$(sha256sum <"$1")"
-    elif command -v shasum >/dev/null 2>&1; then
-        set -- "$(shasum -a 256 <"$1")"
-    else
+digest_of() { # path; OpenSSL uses the CPU's SHA instructions, coreutils mostly does not
+    if command -v openssl >/dev/null 2>&1; then
         set -- "$(openssl dgst -sha256 -r <"$1")"
+    elif command -v sha256sum >/dev/null 2>&1; then
+        set -- "$(sha256sum <"$1")"
+    else
+        set -- "$(shasum -a 256 <"$1")"
     fi
     printf '%s' "${1%% *}"
 }
