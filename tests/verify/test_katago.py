@@ -247,3 +247,37 @@ def test_values_in_the_command_are_quoted():
     text = benchmark.command(subject, benchmark.plan("", None, subject))
     assert "cd '/a b'" in text
     assert "'/k k' gtp -model 'm'\"'\"'x'" in text
+
+
+def analysis_lines(task, times):
+    """What an analysis engine prints, in the order of `times` by query id."""
+    points = {9: 81, 13: 169, 19: 361}
+    for name, time in times.items():
+        document = {"id": name, "rootInfo": {"rawWinrate": 0.5, "rawLead": 0.0, "visits": 50}}
+        for position in task.golden:
+            if position.id == name:
+                document["rootInfo"]["visits"] = 1
+                document["policy"] = [0.0] * points[position.size] + [1.0]
+        yield time, json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("golden_at", "visits", "seconds", "untimed"), [(4.0, 100, 6.0, 1), (9.0, 101, 8.0, 0)]
+)
+def test_speed_of_searches_that_ran_after_and_beside_the_golden_positions(
+    golden_at, visits, seconds, untimed
+):
+    task = benchmark.plan("", None, SUBJECT)
+    times = {"ready": 2.0, "golden-0": golden_at, "search-1": 8.0, "search-0": 10.0}
+    transcript = benchmark.read("analysis", list(analysis_lines(task, times)), task)
+    assert (transcript.ready, transcript.visits) == (2.0, visits)
+    assert (transcript.seconds, transcript.untimed) == (seconds, untimed)
+    measured = benchmark.metrics(transcript, None, "processed 30 rows\nprocessed 31 rows\n", task)
+    assert measured["evals_per_s"] == (61 - untimed) / seconds
+
+
+def test_a_query_without_an_answer_is_named():
+    task = benchmark.plan("", None, SUBJECT)
+    lines = list(analysis_lines(task, {"ready": 2.0, "golden-0": 3.0, "search-0": 4.0}))
+    with pytest.raises(benchmark.UnusableAnswerError, match="search-1"):
+        benchmark.read("analysis", lines, task)
