@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.katago_engine import katago, katrain_net, tiny, tiny_scrambled
 from tests.sshd import needs_busybox, sshd_fleet
 
@@ -13,3 +15,5 @@ __all__ = [
     "tiny",
     "tiny_scrambled",
 ]
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

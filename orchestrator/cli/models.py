@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -151,6 +153,36 @@ def add(
     if artifact.golden is None:
         say(context, "It has no golden answers: nobody can prove on a host that it answers right.")
     say(context, f"Next: orchestrate plan --model {ref}")
+
+
+@command.command()
+@click.argument("net", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--katago",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="A KataGo on this machine that you trust.",
+)
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A config key for it; repeatable."
+)
+@pass_context
+def golden(context: Context, net: Path, out: Path, katago: Path, settings: tuple[str, ...]) -> None:
+    """Record what a trusted KataGo answers with NET, as golden answers in OUT (.json).
+
+    A dozen positions on three board sizes under several rules. Give OUT to `models add --golden`:
+    every host is then held to these answers.
+    """
+    from orchestrator.engines.katago.golden import record
+
+    keys = dict(split_pair(pair) for pair in settings)
+    document = record(katago, net, settings=keys)
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    context.emit({"golden": str(out), "positions": len(document["positions"])})
+    if not context.json:
+        say(context, f"{out}: what {net.name} answers on {len(document['positions'])} positions")
+        say(context, f"Next: orchestrate models add NAME@VERSION {net} --golden {out}", "dim")
 
 
 @command.command()

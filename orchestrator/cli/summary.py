@@ -31,13 +31,19 @@ def show(console: Console, result: RunResult) -> None:
     for host in sorted(result.hosts, key=rank):
         table.add_row(
             Text(host.host, style="bold"),
-            Text(str(host.status).replace("_", " "), style=STYLES[host.status]),
+            Text(str(host.status).replace("_", " "), style=style_of(host)),
             Text(sentence(host)),
         )
     console.print(table)
     counts = Counter(str(h.status).replace("_", " ") for h in result.hosts)
     total = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     console.print(f"\n{total or 'no hosts'} · run {result.run} · exit {result.exit_code}")
+
+
+def style_of(host: HostOutcome) -> str:
+    """The colour of the status; going back is what `rollback` was asked for."""
+    asked = host.status is Status.ROLLED_BACK and host.exit_code == 0
+    return "green" if asked else STYLES[host.status]
 
 
 def rank(host: HostOutcome) -> tuple[int, str, str]:

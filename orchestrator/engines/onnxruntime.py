@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # ONNX Runtime 1.12 is the first with opset 17, numpy 1.17 the first for Python 3.8.
 MINIMUM = {"numpy": (1, 17), "onnxruntime": (1, 12)}
 
+# ONNX Runtime 1.29 and newer report to Microsoft from Linux unless the environment says this.
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY=1"
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -115,7 +118,7 @@ class OnnxRuntimeEngine:
         """
         if spec.run:
             return operators_line(spec.run, model=model, config=config)
-        return f"{quote(spec.path)} -c {quote(DESCRIBE)} {quote(model)}"
+        return f"env {NO_TELEMETRY} {quote(spec.path)} -c {quote(DESCRIBE)} {quote(model)}"
 
 
 def missing_module(python: Python) -> str:

@@ -10,7 +10,7 @@ from orchestrator.schema import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUIREMENTS = ("hardware_class", "compute_capability", "tensorrt")
+REQUIREMENTS = ("hardware_class", "compute_capability", "tensorrt", "katago")
 
 
 def check_requires(requires: Mapping[str, str], format_name: str) -> dict[str, str]:

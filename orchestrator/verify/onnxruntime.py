@@ -6,6 +6,7 @@ from importlib.resources import files
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from orchestrator.engines.onnxruntime import NO_TELEMETRY
 from orchestrator.verify.program import ask
 from orchestrator.verify.result import Measurement
 
@@ -33,4 +34,4 @@ def command(subject: Subject) -> str:
     words = [subject.engine.path, "-", "--model", subject.model, "--config", subject.config]
     if subject.golden:
         words += ["--golden", subject.golden]
-    return " ".join(map(quote, words))
+    return " ".join([NO_TELEMETRY, *map(quote, words)])
