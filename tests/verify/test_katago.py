@@ -95,7 +95,8 @@ def test_without_golden_answers_the_net_must_still_answer(target, release, tiny,
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_settings_that_change_answers_do_not_matter(target, release, tiny, answers, command):
-    extra = "nnPolicyTemperature = 2\nrootPolicyOptimism = 1\nnnRandomize = true\n"
+    extra = "nnPolicyTemperature = 2\nrootPolicyOptimism = 1\nplayoutDoublingAdvantage = 2\n"
+    extra += "rootNumSymmetriesToSample = 8\nignorePreRootHistory = true\n"
     measured = benchmark.smoke(target, release(tiny, command, answers=answers, extra=extra))
     assert measured.metrics["golden_max_error"] < 1e-4
 

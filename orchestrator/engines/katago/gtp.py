@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 OVERRIDES = {
     "gtpForceMaxNNSize": "true",
     "requireMaxBoardSize": "false",
-    "nnPolicyTemperature": "1",
     "playoutDoublingAdvantage": "0",
     "dynamicPlayoutDoublingAdvantageCapPerOppLead": "0",
     "ponderingEnabled": "false",
