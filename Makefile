@@ -10,7 +10,7 @@ RUN := .venv/bin
 setup: .venv/ready
 
 .venv/ready: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet --python $(PYTHON)
+	@$(UV) sync --frozen --quiet --python $(PYTHON)
 	@touch $@
 	@echo "Ready: $(RUN)/orchestrate --help"
 
@@ -19,7 +19,7 @@ setup: .venv/ready
 	.cache/uv/bin/pip install --quiet uv
 
 demo: setup
-	$(RUN)/python -m orchestrator.lab.demo
+	@$(RUN)/python -m orchestrator.lab.demo
 
 test: lint types unit
 

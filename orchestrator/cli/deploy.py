@@ -39,6 +39,7 @@ def command(
         return plan.show_plan(context, groups, limit, model, allow_inexact=allow_inexact)
     inventory, hosts = fleet.choose(context, groups, limit)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+    hosts = fleet.with_a_wish(hosts, wanted)
     run, live = fleet.start(context, "deploy", hosts)
     with live:
         survey = run.survey(hosts, wanted)

@@ -25,6 +25,7 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
 
     inventory, hosts = fleet.choose(context, (), host)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+    hosts = fleet.with_a_wish(hosts, wanted)
     survey = fleet.look(context, "explain", hosts)
     documents, codes = [], []
     for failed in survey.failed:

@@ -54,20 +54,20 @@ def wanted(
 ) -> dict[str, Wanted]:
     """What each host should get: `model` for all, else the host's `orchestrate_model`.
 
-    Raises UsageError for a host without either and ModelError for a version that is not there.
+    Hosts without either are left alone. Raises UsageError when that is all of them, and ModelError
+    for a version that is not there.
     """
     from orchestrator.planning.render import Templates
     from orchestrator.rollout.host_run import Wanted
 
     models = catalog(context)
     refs = {host.name: model or host.vars.get("orchestrate_model") for host in hosts}
-    without = [name for name, ref in refs.items() if not ref]
-    if without:
+    if not any(refs.values()):
         raise UsageError(
-            f"no model is wanted for {', '.join(without[:5])}",
+            f"no model is wanted for {', '.join(list(refs)[:5])}",
             hint="Set orchestrate_model: NAME@VERSION in the inventory, or give --model.",
         )
-    versions = {str(ref): models.get(str(ref)) for ref in refs.values()}
+    versions = {str(ref): models.get(str(ref)) for ref in refs.values() if ref}
     templates = Templates.of(context.project.template_texts())
     return {
         name: Wanted(
@@ -78,7 +78,16 @@ def wanted(
             allow_inexact=allow_inexact,
         )
         for name, ref in refs.items()
+        if ref
     }
+
+
+def with_a_wish(hosts: Sequence[Host], wishes: Mapping[str, Wanted]) -> tuple[Host, ...]:
+    """The hosts that something is wanted for; the others are named on stderr."""
+    left_alone = [host.name for host in hosts if host.name not in wishes]
+    if left_alone:
+        click.echo(f"Left alone, no orchestrate_model: {', '.join(left_alone)}", err=True)
+    return tuple(host for host in hosts if host.name in wishes)
 
 
 def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path]:

@@ -49,6 +49,7 @@ def show_plan(
 
     inventory, hosts = fleet.choose(context, groups, limit)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+    hosts = fleet.with_a_wish(hosts, wanted)
     plans: Sequence[HostPlan]
     failed: Sequence[Failed]
     if offline:
