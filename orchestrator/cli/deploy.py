@@ -63,5 +63,5 @@ def finish(context: Context, result: RunResult) -> int:
     if context.json:
         context.emit(result.as_dict())
     else:
-        summary.show(context.console, result)
+        summary.show(context, result)
     return result.exit_code

@@ -110,20 +110,20 @@ def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path
 def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetRun, LiveTable]:
     """A run that may change hosts: it is recorded, and held against the known baselines."""
     from orchestrator.cli.live import LiveTable
-    from orchestrator.history import open_history
+    from orchestrator.history import OpeningHistory
     from orchestrator.rollout.fleet_run import FleetRun
 
     def warn(message: str) -> None:
         click.secho(f"warning: {message}", fg="yellow", err=True)
 
-    history = open_history(context.project.history_url, warn)
+    history = OpeningHistory(context.project.history_url, warn)
     click.get_current_context().call_on_close(history.close)
     live = LiveTable(len(hosts), on_stdout=not context.json)
     run = FleetRun(
         command=command,
         settings=context.project.settings,
         bus=EventBus([live, history]),
-        baselines=history.baselines(),
+        baselines=history.baselines,
     )
     return run, live
 

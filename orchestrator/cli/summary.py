@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
+
+import click
 
 from orchestrator.rollout.outcome import WORST_FIRST, HostOutcome, RunResult, Status
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from orchestrator.cli.common import Context
 
 STYLES = {
     Status.DEPLOYED: "green",
@@ -22,22 +25,27 @@ STYLES = {
 }
 
 
-def show(console: Console, result: RunResult) -> None:
-    """Print every host's line, worst first, then the counts."""
+def show(context: Context, result: RunResult) -> None:
+    """Print every host's line, worst first, then the counts; in a log, one line a host."""
+    hosts = sorted(result.hosts, key=rank)
+    rows = [(h.host, str(h.status).replace("_", " "), sentence(h)) for h in hosts]
+    counts = Counter(status for _, status, _ in rows)
+    total = ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "no hosts"
+    closing = f"{total} · run {result.run} · exit {result.exit_code}"
+    if not sys.stdout.isatty():
+        widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+        for name, status, told in rows:
+            click.echo(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {told}")
+        click.echo(f"\n{closing}")
+        return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for host in sorted(result.hosts, key=rank):
-        table.add_row(
-            Text(host.host, style="bold"),
-            Text(str(host.status).replace("_", " "), style=style_of(host)),
-            Text(sentence(host)),
-        )
-    console.print(table)
-    counts = Counter(str(h.status).replace("_", " ") for h in result.hosts)
-    total = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    console.print(f"\n{total or 'no hosts'} · run {result.run} · exit {result.exit_code}")
+    for host, (name, status, told) in zip(hosts, rows, strict=True):
+        table.add_row(Text(name, style="bold"), Text(status, style=style_of(host)), Text(told))
+    context.console.print(table)
+    context.console.print(f"\n{closing}")
 
 
 def style_of(host: HostOutcome) -> str:
@@ -54,9 +62,9 @@ def rank(host: HostOutcome) -> tuple[int, str, str]:
 def sentence(host: HostOutcome) -> str:
     """What happened on the host, what it means and what to do next."""
     if host.status is Status.ROLLED_BACK and host.error:
-        return f"to {host.active or host.release}: {told(host)}"
+        return f"to {host.active or host.release}: {error_and_hint(host)}"
     if host.error:
-        return told(host)
+        return error_and_hint(host)
     parts = [f"{host.active} ({host.release})" if host.active else host.release or "nothing"]
     if host.artifact:
         parts.append(f"{host.artifact.format} {host.artifact.precision}, {host.config}")
@@ -69,7 +77,7 @@ def sentence(host: HostOutcome) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def told(host: HostOutcome) -> str:
+def error_and_hint(host: HostOutcome) -> str:
     """The error and its hint in one piece."""
     if host.error is None:
         return ""

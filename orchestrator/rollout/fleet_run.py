@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -52,6 +52,11 @@ class Survey:
         """The plans of the hosts that answered."""
         return [s.plan for s in self.surveyed if s.plan is not None]
 
+    @property
+    def changing(self) -> bool:
+        """Whether any host has something to be done; one without a plan has."""
+        return any(s.plan is None or s.plan.steps for s in self.surveyed)
+
     def close(self) -> None:
         """Close all sessions."""
         for surveyed in self.surveyed:
@@ -67,13 +72,14 @@ def new_run_id() -> str:
 class FleetRun:
     """One command on many hosts; use it once.
 
-    `baselines` are what the history knows; empty when the history is lost.
+    `baselines` asks the history what hardware classes have shown, when the first host is about to
+    be changed.
     """
 
     command: str
     settings: Settings
     bus: EventBus
-    baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
+    baselines: Callable[[], Mapping[BenchmarkKey, Baseline]] = dict
     id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
@@ -105,7 +111,6 @@ class FleetRun:
                     keepalive=self.settings.keepalive,
                 ),
                 wanted=None if wanted is None else wanted[host.name],
-                baselines=self.baselines,
             )
             for host in hosts
         ]
@@ -158,8 +163,10 @@ class FleetRun:
         self._finish("abandoned", 0)
 
     def _work(self, survey: Survey, function: Callable[[Surveyed], HostOutcome]) -> RunResult:
+        baselines = self.baselines() if survey.changing else {}
+
         def one(surveyed: Surveyed) -> HostOutcome:
-            outcome = function(surveyed)
+            outcome = function(replace(surveyed, baselines=baselines))
             self._publish(outcome)
             return outcome
 

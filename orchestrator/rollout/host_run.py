@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator import verify
 from orchestrator.errors import (
     HostError,
+    InputError,
     LockedError,
     OrchestrateError,
     PreflightError,
@@ -84,12 +85,14 @@ class HostTask:
     host: Host
     connection: ConnectionSpec
     wanted: Wanted | None = None
-    baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A host that answered, its open session, and the plan where one was asked for."""
+    """A host that answered, its open session, and the plan where one was asked for.
+
+    `baselines` are what its speed is held against.
+    """
 
     task: HostTask
     session: HostSession
@@ -97,6 +100,7 @@ class Surveyed:
     present: Present
     lock: str | None
     plan: HostPlan | None = None
+    baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +123,10 @@ def survey_host(task: HostTask) -> Surveyed | Failed:
         session.enter("plan")
         plan = plan_host(task.wanted.inputs(task.host, facts, state.present))
         return replace(surveyed, plan=plan)
-    except OrchestrateError as exc:
+    except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
         if session is not None:
             session.target.close()
-        return Failed(task, exc)
+        return Failed(task, as_error(exc, task.host.name))
 
 
 def deploy_host(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
@@ -194,15 +198,29 @@ def _guarded(surveyed: Surveyed, work: Callable[[], HostOutcome]) -> HostOutcome
     try:
         with session:
             outcome = work()
-    except OrchestrateError as exc:
+    except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
+        error = as_error(exc, session.name)
         outcome = _outcome(
             surveyed,
-            _status_of(exc),
+            _status_of(error),
             surveyed.present.current,
-            error=exc,
-            exit_code=exc.exit_code,
+            error=error,
+            # Input that turns out wrong this late leaves the host as it was, like any refusal.
+            exit_code=BACK if isinstance(error, InputError) else error.exit_code,
         )
     return replace(outcome, seconds=dict(session.seconds), bytes_sent=session.bytes_sent)
+
+
+def as_error(exc: Exception, host: str) -> OrchestrateError:
+    """The exception itself if it was raised on purpose, else a defect of ours, told as such."""
+    if isinstance(exc, OrchestrateError):
+        return exc
+    return OrchestrateError(
+        f"{host}: {type(exc).__name__}: {exc}",
+        code="internal",
+        hint="This is a defect of orchestrate. Look at the host: "
+        f"orchestrate status --limit {host}",
+    )
 
 
 def _status_of(error: OrchestrateError) -> Status:
@@ -348,7 +366,7 @@ def _verify(surveyed: Surveyed, release: Release, *, compare_speed: bool = True)
         precision=release.artifact.precision,
         engine=release.engine.kind,
     )
-    baseline = surveyed.task.baselines.get(key) if compare_speed else None
+    baseline = surveyed.baselines.get(key) if compare_speed else None
     return verify.verify(session.target, subject(session.root, release), baseline)
 
 
