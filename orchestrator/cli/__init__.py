@@ -6,6 +6,7 @@ Each subcommand is one module of this package with a `command` in it, imported o
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -88,6 +89,7 @@ def root(ctx: click.Context, project_dir: Path | None, as_json: bool, verbose: b
 
 def main() -> None:
     """Run the command line and exit with the design's exit codes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: finish or revert
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     try:

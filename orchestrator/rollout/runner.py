@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 W = TypeVar("W")
 R = TypeVar("R")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Runner(Protocol):
@@ -23,8 +27,8 @@ class Runner(Protocol):
 class ThreadRunner:
     """Up to `parallel` units at a time, each in a thread.
 
-    The first Ctrl-C stops new units from starting and lets those in flight finish; `interrupted`
-    then says so.
+    The first Ctrl-C, or SIGTERM, stops new units from starting and lets those in flight finish;
+    `interrupted` then says so. A second one acts as if nobody listened.
     """
 
     def __init__(self, parallel: int) -> None:
@@ -33,7 +37,7 @@ class ThreadRunner:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C was pressed during a `run`."""
+        """Whether the operator asked to stop during a `run`."""
         return self._stop.is_set()
 
     def run(self, function: Callable[[W], R], work: Sequence[W]) -> list[R | None]:
@@ -44,12 +48,32 @@ class ThreadRunner:
         def guarded(unit: W) -> R | None:
             return None if self._stop.is_set() else function(unit)
 
-        with ThreadPoolExecutor(min(self._parallel, len(work)), "host") as pool:
-            futures: list[Future[R | None]] = [pool.submit(guarded, unit) for unit in work]
-            pending = set(futures)
-            while pending:
-                try:
-                    _, pending = wait(pending, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt:
-                    self._stop.set()
-        return [future.result() for future in futures]
+        with (
+            _stop_signals(self._stop),
+            ThreadPoolExecutor(min(self._parallel, len(work)), "host") as pool,
+        ):
+            return list(pool.map(guarded, work))
+
+
+@contextlib.contextmanager
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    """Let the first stop signal set `stop` instead of raising somewhere, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        restore()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        restore()

@@ -218,3 +218,20 @@ def test_the_helper_survives_a_chatty_login(sshd_fleet):
     with connect(spec_of(host)) as target:
         done = target.run(commands.SHELL, stdin=commands.script("survey /x"), timeout=10)
     assert [a for a in commands.answers(done, "h") if a.tag == "root"][-1].text == "/x"
+
+
+def test_the_users_ssh_config_is_honoured(sshd_fleet, tmp_path):
+    jump, host = sshd_fleet(2)
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host gate\n  HostName {jump.address}\n  Port {jump.port}\n"
+        f"Host pi\n  HostName {host.address}\n  Port {host.port}\n  ProxyJump gate\n"
+        f"Host *\n  User {host.inventory_vars()['ansible_user']}\n"
+        f"  IdentityFile {host.client_key}\n  UserKnownHostsFile {host.known_hosts}\n"
+    )
+    spec = connection_spec(Host("pi", (), {"ansible_ssh_common_args": f"-F {config}"}))
+    with connect(spec) as target:
+        assert target.run("echo $SSH_CONNECTION", timeout=10).stdout.split()[2] == host.address
+    jump.rotate_host_key()
+    with pytest.raises(HostKeyError):
+        connect(spec)
