@@ -84,6 +84,9 @@ def show(
             heat(facts),
         )
     console.print(table)
+    for name, facts in known.items():
+        for warning in facts.warnings:
+            console.print(Text(f"{name}: {warning}", "yellow"))
 
 
 def engines(facts: Facts) -> str:
