@@ -25,7 +25,10 @@ from typing import Any, ClassVar
 
 
 class OrchestrateError(Exception):
-    """What happened and what to do next: `code` for programs, `message` and `hint` for people."""
+    """What happened and what to do next: `code` for programs, `message` and `hint` for people.
+
+    The message starts in lower case and has no full stop; the hint is a sentence or a command.
+    """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 4

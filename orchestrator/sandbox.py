@@ -15,7 +15,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import MAX_RANGE, ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import nearest
 
 if TYPE_CHECKING:
     from jinja2 import TemplateRuntimeError
@@ -87,5 +87,5 @@ def _missing(obj: Any, name: Any) -> str:
         return f"no element {name}: the list has {len(obj)}"
     else:
         what, known = f"a {type(obj).__name__}", []
-    question = did_you_mean(str(name), known)
-    return f"{what} has no '{name}'" + (f", {question}" if question else "")
+    meant = nearest(str(name), known)
+    return f"{what} has no '{name}'" + (f", did you mean '{meant}'?" if meant else "")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from orchestrator.errors import InputError
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Path = tuple[Any, ...]
 _Found = list[tuple[Path, str, str]]
@@ -110,13 +110,6 @@ def place(path: Path) -> str:
     return words
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`did you mean 'x'?` for the choice nearest to `word`; empty when none is near."""
-    by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return f"did you mean {by_lower[near[0]]!r}?" if near else ""
-
-
 def load_yaml(text: str, source: str, *, error: type[InputError] = InputError) -> Any:
     """The YAML document in `text`; None when it is empty.
 
@@ -130,7 +123,7 @@ def load_yaml(text: str, source: str, *, error: type[InputError] = InputError) -
             if node is None:
                 return None
             for line, column, message in _duplicates_and_loops(loader, node):
-                raise error(f"{source}:{line}:{column}: {message}", hint="keep one of them")
+                raise error(f"{source}:{line}:{column}: {message}", hint="Keep one of them.")
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -230,14 +223,14 @@ def _syntax_hint(error: yaml.MarkedYAMLError, text: str) -> str:
     problem = error.problem or ""
     row = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\t" in row[: len(row) - len(row.lstrip())] or "'\\t'" in problem:
-        return "YAML is indented with spaces, not tabs"
+        return "Indent YAML with spaces, not tabs."
     if "mapping values are not allowed" in problem:
-        return "quote a value that contains ': ', or look at the indentation"
+        return "Quote a value that contains ': ', or look at the indentation."
     if "cannot start any token" in problem or "{{" in row:
-        return "quote a value that starts with a special character such as @, `, % or {"
+        return "Quote a value that starts with a special character such as @, `, % or {."
     if "found another document" in problem or "expected a single document" in str(error):
-        return "keep one document: remove the second ---"
-    return "look at the indentation and quotes of this line and the one above"
+        return "Keep one document: remove the second ---."
+    return "Look at the indentation and quotes of this line and the one above."
 
 
 def _line(path: Path, lines: Mapping[Path, int]) -> int | None:
@@ -251,8 +244,8 @@ def _keys_that_are_not_text(document: Any, path: Path) -> Iterator[tuple[Path, s
     if isinstance(document, dict):
         for key, value in document.items():
             if not isinstance(key, str):
-                read = "YAML reads on, off, yes and no as true or false: "
-                hint = (read if isinstance(key, bool) else "") + "write it in quotes"
+                read = " YAML reads on, off, yes and no as true or false."
+                hint = "Write it in quotes." + (read if isinstance(key, bool) else "")
                 yield (*path, key), f"the key {_shown(key)} is not text", hint
             yield from _keys_that_are_not_text(value, (*path, key))
     elif isinstance(document, list):
@@ -297,7 +290,7 @@ def _unknown_keys(error: _Error, path: Path) -> _Found:
         if key not in known and not any(re.search(p, key) for p in patterns)
     ]
     free = [key for key in known if key not in error.instance]
-    choices = f"known keys: {', '.join(known)}" if known else "no keys are known here"
+    choices = f"Known keys: {', '.join(known)}." if known else "No keys are known here."
     return [((*path, k), "unknown key", did_you_mean(k, free) or choices) for k in unknown]
 
 
@@ -316,7 +309,7 @@ def _wrong_type(error: _Error, path: Path) -> _Found:
     expected = " or ".join(_TYPES[name] for name in names)
     hint = _description(error)
     if "string" in names and not isinstance(error.instance, dict | list | None):
-        hint = f'write it in quotes: "{error.instance}"' if error.instance is not None else hint
+        hint = f'Write it in quotes: "{error.instance}"' if error.instance is not None else hint
     return [(path, f"expected {expected}, got {_shown(error.instance)}", hint)]
 
 
@@ -334,7 +327,7 @@ def _other_constant(error: _Error, path: Path) -> _Found:
 
 
 def _other_pattern(error: _Error, path: Path) -> _Found:
-    hint = _description(error) or f"it must match {error.validator_value}"
+    hint = _description(error) or f"It must match {error.validator_value}"
     return [(path, f"{_shown(error.instance)} does not look right", hint)]
 
 

@@ -184,14 +184,13 @@ def _known_run(history: History, run: str) -> RunDetail:
 
 
 def _known_host(history: History, host: str, count: int) -> list[HostRecord]:
-    import difflib
+    from orchestrator.spelling import did_you_mean
 
     records = history.host(host, count)
     if not records:
-        near = difflib.get_close_matches(host, history.host_names(), n=1)
         raise UsageError(
             f"the history knows nothing of a host {host}",
-            hint=f"Did you mean '{near[0]}'?" if near else "See: orchestrate history",
+            hint=did_you_mean(host, history.host_names()) or "See: orchestrate history",
         )
     return records
 

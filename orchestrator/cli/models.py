@@ -297,7 +297,7 @@ def refuse_without_history(message: str) -> NoReturn:
     """Raise UsageError: what hosts use is not known."""
     from orchestrator.errors import UsageError
 
-    raise UsageError(message, hint="without the history it is not known what hosts use")
+    raise UsageError(message, hint="Without the history it is not known what hosts use.")
 
 
 @contextlib.contextmanager

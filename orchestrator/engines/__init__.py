@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.errors import SettingsError
 from orchestrator.fleet.profile import EngineSpec
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
@@ -34,12 +34,11 @@ def usual(artifact_format: str) -> EngineSpec | None:
 
 
 def _unsupported(kind: str) -> SettingsError:
-    supported = f"supported: {', '.join(SUPPORTED)}"
+    supported = f"Supported: {', '.join(SUPPORTED)}."
     if kind in PLANNED:
         return SettingsError(
             f"engine kind {kind} is not supported yet",
-            hint=f"{supported}; kind command ships any program with its own check",
+            hint=f"{supported} Kind command ships any program with its own check.",
         )
-    near = difflib.get_close_matches(kind, SUPPORTED, n=1)
-    question = f"did you mean '{near[0]}'? " if near else ""
-    return SettingsError(f"there is no engine kind '{kind}'", hint=question + supported)
+    hint = f"{did_you_mean(kind, SUPPORTED)} {supported}".lstrip()
+    return SettingsError(f"there is no engine kind '{kind}'", hint=hint)

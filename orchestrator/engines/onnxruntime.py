@@ -6,7 +6,6 @@ benchmark, and by the operator's own program, which finds it as `$CONFIG`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from shlex import quote
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.engines.base import ConfigProblem
 from orchestrator.engines.command import operators_line
 from orchestrator.fleet.hardware import fast_fp16
+from orchestrator.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,8 +176,8 @@ def _settings(text: str) -> Iterator[tuple[int, str, str]]:
 def _problem(name: str, value: str) -> str:
     key = KEYS.get(name)
     if key is None:
-        near = difflib.get_close_matches(name, KEYS, n=1)
-        return "is no key" + (f", did you mean '{near[0]}'?" if near else f": {', '.join(KEYS)}")
+        meant = nearest(name, KEYS)
+        return "is no key" + (f", did you mean '{meant}'?" if meant else f": {', '.join(KEYS)}")
     if not value:
         return "has no value"
     if key.words:

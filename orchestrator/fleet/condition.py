@@ -12,7 +12,7 @@ from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from orchestrator.fleet.facts import Facts
 from orchestrator.fleet.host import Host
 from orchestrator.sandbox import Sandbox, Steps
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,11 +47,11 @@ def mistake(when: str) -> tuple[str, str]:
         _compiled(when)
         tree = _SANDBOX.parse("{{" + when + "}}")
     except TemplateSyntaxError as exc:
-        return f"not a Jinja expression: {exc.message}", f"write it bare, such as {EXAMPLE}"
+        return f"not a Jinja expression: {exc.message}", f"Write it bare, such as {EXAMPLE}"
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name not in (*NAMES, *_GLOBALS):
             meant = did_you_mean(name.name, NAMES)
-            return f"'{name.name}' is not known here", meant or f"known are {', '.join(NAMES)}"
+            return f"'{name.name}' is not known here", meant or f"Known are {', '.join(NAMES)}."
     for access in tree.find_all(nodes.Getattr):
         owner = _type(access.node)
         if owner is not None and access.attr not in _fields(owner):
@@ -59,7 +59,7 @@ def mistake(when: str) -> tuple[str, str]:
             what = owner.__name__.lower()
             return (
                 f"{what} has no '{access.attr}'",
-                did_you_mean(access.attr, known) or f"{what} has {', '.join(known)}",
+                did_you_mean(access.attr, known) or f"It has {', '.join(known)}.",
             )
     return "", ""
 

@@ -53,7 +53,7 @@ def read(text: str) -> ProbeOutput:
     if begin is None:
         raise CommandError(
             "the host did not answer with the probe's output",
-            hint=f"does its login shell run commands? It said: {_gist(lines)}",
+            hint=f"Does its login shell run commands? It said: {_gist(lines)}",
             code="probe_failed",
         )
     end = _index(lines, _END, begin)
@@ -61,7 +61,7 @@ def read(text: str) -> ProbeOutput:
     if end is None or values is None or values > end:
         raise CommandError(
             "the probe's output was cut off",
-            hint="the connection or the probe was stopped half-way; try again",
+            hint="The connection or the probe was stopped half-way; try again.",
             code="probe_failed",
         )
     found = _values(lines[values + 1 : end])

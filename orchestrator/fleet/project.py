@@ -81,7 +81,7 @@ class Project:
                 except UnicodeDecodeError as exc:
                     raise TemplateError(
                         f"templates/{name}: not UTF-8 at byte {exc.start}",
-                        hint="save the template as UTF-8",
+                        hint="Save the template as UTF-8.",
                     ) from exc
         return texts
 
@@ -105,5 +105,5 @@ def find(start: Path | None = None, explicit: Path | None = None) -> Project:
             return Project(root)
     raise UsageError(
         f"no fleet project: no {SETTINGS_FILE} in {here} or above it",
-        hint="orchestrate init DIR makes one; --project DIR names one",
+        hint="orchestrate init DIR makes one; --project DIR names one.",
     )

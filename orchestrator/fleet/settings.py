@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import SettingsError
 from orchestrator.fleet import condition
 from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, VerifySpec
-from orchestrator.schema import SchemaProblem, did_you_mean, load_yaml, place, problems, yaml_lines
+from orchestrator.schema import SchemaProblem, load_yaml, place, problems, yaml_lines
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,11 +52,11 @@ def load(path: Path, *, templates: Path) -> Settings:
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
         raise SettingsError(
-            f"{path}: {exc.strerror}", hint="make the file readable, or name another --project"
+            f"{path}: {exc.strerror}", hint="Make the file readable, or name another --project."
         ) from exc
     except UnicodeDecodeError as exc:
         raise SettingsError(
-            f"{path.name}: not UTF-8 at byte {exc.start}", hint="save the file as UTF-8"
+            f"{path.name}: not UTF-8 at byte {exc.start}", hint="Save the file as UTF-8."
         ) from exc
     names = {p.relative_to(templates).as_posix() for p in templates.rglob("*") if p.is_file()}
     return parse(text, templates=frozenset(names), source=path.name)
@@ -80,7 +81,7 @@ def _error(found: list[SchemaProblem], source: str) -> SettingsError:
     if len(found) == 1:
         return SettingsError(f"{_where(found[0], source)}: {found[0].message}", hint=found[0].hint)
     said = [f"{_where(p, source)}: {p.message}" + (f" ({p.hint})" if p.hint else "") for p in found]
-    return SettingsError("\n".join(said), hint=f"{len(said)} mistakes in {source}")
+    return SettingsError("\n".join(said), hint=f"Mend these {len(said)} mistakes in {source}.")
 
 
 def _where(problem: SchemaProblem, source: str) -> str:
@@ -120,7 +121,7 @@ def _config_mistakes(
 ) -> Mistakes:
     config = profile["config"]
     if config not in templates:
-        known = f"in templates/ are: {', '.join(sorted(templates)) or 'none'}"
+        known = f"In templates/ are: {', '.join(sorted(templates)) or 'none'}."
         hint = did_you_mean(config, templates) or known
         yield (*here, "config"), f"there is no templates/{config}", hint
 
@@ -135,7 +136,7 @@ def _engine_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mista
             if key in engine and engine["kind"] not in kinds:
                 which = " and ".join(kinds)
                 message = f"belongs to engines of kind {which}, this is of kind {engine['kind']}"
-                yield (*path, key), message, f"remove `{key}:`, or write `kind: {kinds[0]}`"
+                yield (*path, key), message, f"Remove `{key}:`, or write `kind: {kinds[0]}`."
 
 
 def _settings(document: Mapping[str, Any]) -> Settings:

@@ -21,10 +21,10 @@ def create(folder: Path) -> tuple[Path, ...]:
     if (folder / SETTINGS_FILE).exists():
         raise UsageError(
             f"{folder} is a fleet project already: it has {SETTINGS_FILE}",
-            hint=f"name another folder, or remove {folder / SETTINGS_FILE} to start over",
+            hint=f"Name another folder, or remove {folder / SETTINGS_FILE} to start over.",
         )
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="name a folder that is new or empty")
+        raise UsageError(f"{folder} is not a folder", hint="Name a folder that is new or empty.")
     written = []
     for name, source in _sources().items():
         target = folder / name

@@ -74,7 +74,7 @@ def up(
         if layout.inventory.exists() and not _is_ours(layout):
             raise UsageError(
                 f"{layout.inventory} exists and is not of a lab",
-                hint="move it away: the lab writes its hosts there",
+                hint="Move it away: the lab writes its hosts there.",
             )
         _remove(layout)
         try:
@@ -131,7 +131,7 @@ def break_host(project: Path, host: str, how: str) -> None:
     if fault not in {name.partition(":")[0] for name in FAULTS} or (
         bool(number) != wants_number or (wants_number and not number.isdecimal())
     ):
-        raise UsageError(f"cannot break a host by '{how}'", hint=f"one of: {', '.join(FAULTS)}")
+        raise UsageError(f"cannot break a host by '{how}'", hint=f"One of: {', '.join(FAULTS)}.")
     _tell(project, host, {"do": "break", "how": how})
 
 
@@ -146,10 +146,10 @@ def _tell(project: Path, host: str, request: dict[str, Any]) -> None:
         raise UsageError("no lab is up", hint="orchestrate lab up")
     if host not in {known.name for known in there.hosts}:
         names = ", ".join(known.name for known in there.hosts)
-        raise UsageError(f"the lab has no host '{host}'", hint=f"its hosts: {names}")
+        raise UsageError(f"the lab has no host '{host}'", hint=f"Its hosts: {names}.")
     answer = _ask(Layout(project.resolve()), {**request, "host": host}) or {}
     if "error" in answer:
-        raise OrchestrateError(f"lab: {answer['error']}", hint="see .orchestrate/lab/daemon.log")
+        raise OrchestrateError(f"lab: {answer['error']}", hint="See .orchestrate/lab/daemon.log.")
 
 
 def _start(
@@ -172,13 +172,13 @@ def _start(
             )
         except subprocess.TimeoutExpired as exc:
             raise OrchestrateError(
-                f"the lab did not start within {START_SECONDS} s", hint="ask for fewer hosts"
+                f"the lab did not start within {START_SECONDS} s", hint="Ask for fewer hosts."
             ) from exc
     if started.returncode:
         lines = layout.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise OrchestrateError(
             f"the lab did not start: {lines[-1] if lines else 'its daemon died'}",
-            hint="with --port-base: are those ports free?" if port_base else "",
+            hint="With --port-base: are those ports free?" if port_base else "",
         )
     hosts = read_json(layout.running)["hosts"]
     keys = {name: (host["port"], host["host_key"]) for name, host in hosts.items()}
@@ -190,7 +190,7 @@ def _start(
     )
     there = status(layout.project)
     if there is None:
-        raise OrchestrateError("the lab came up and died", hint="run `orchestrate lab up` again")
+        raise OrchestrateError("the lab came up and died", hint="Run `orchestrate lab up` again.")
     return there
 
 
@@ -241,7 +241,7 @@ def _exclusive(layout: Layout) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                "another command is bringing this lab up or down", hint="try again in a moment"
+                "another command is bringing this lab up or down", hint="Try again in a moment."
             ) from None
         yield
     finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.lab.identities import KINDS
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from orchestrator.lab.identities import Identity
@@ -49,26 +49,25 @@ def parse_hosts(text: str) -> dict[str, int]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         kind, _, number = item.partition(":")
         if kind not in KINDS:
-            near = difflib.get_close_matches(kind, KINDS, n=1)
             raise UsageError(
                 f"--hosts: no kind of host is called '{kind}'",
-                hint=f"did you mean '{near[0]}'?" if near else f"one of: {', '.join(KINDS)}",
+                hint=did_you_mean(kind, KINDS) or f"One of: {', '.join(KINDS)}.",
             )
         if kind in counts:
             raise UsageError(
-                f"--hosts: '{kind}' is named twice", hint="give each kind once, as in " + EXAMPLE
+                f"--hosts: '{kind}' is named twice", hint=f"Give each kind once, as in {EXAMPLE}."
             )
         if not (number or "1").isascii() or not (number or "1").isdigit() or number == "0":
             raise UsageError(
                 f"--hosts: '{item}' wants a whole number of hosts, at least 1",
-                hint="write it as in " + EXAMPLE,
+                hint=f"Write it as in {EXAMPLE}.",
             )
         counts[kind] = int(number or "1")
     if not counts:
-        raise UsageError("--hosts names no host", hint="write it as in " + EXAMPLE)
+        raise UsageError("--hosts names no host", hint=f"Write it as in {EXAMPLE}.")
     if sum(counts.values()) > MOST_HOSTS:
         raise UsageError(
             f"--hosts asks for {sum(counts.values())} hosts, a lab has at most {MOST_HOSTS}",
-            hint="one process serves them all; ask for fewer",
+            hint="One process serves them all; ask for fewer.",
         )
     return counts

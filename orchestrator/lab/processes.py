@@ -43,7 +43,7 @@ def end_marked(token: str, *, patience: float = 10.0) -> int:
         if time.monotonic() > deadline:
             raise OrchestrateError(
                 f"processes of the lab do not end: {', '.join(map(str, found))}",
-                hint="look at them with ps, then run `orchestrate lab down` again",
+                hint="Look at them with ps, then run `orchestrate lab down` again.",
             )
         for pid in found:
             if _end(pid, token):

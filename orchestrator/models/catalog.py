@@ -17,7 +17,7 @@ from orchestrator.models.manifest import Artifact, Golden, ModelVersion
 from orchestrator.models.refs import NAME, RESERVED, parse_ref, version_key
 from orchestrator.models.requirements import check_requires
 from orchestrator.models.store import Store
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -106,8 +106,8 @@ class Catalog:
         models = self.models()
         if model in models:
             return self.versions(model)
-        known = f"the models are {', '.join(models)}" if models else "there are none yet"
-        add = f"{known}; orchestrate models add {model}@VERSION SOURCE adds one"
+        known = f"The models are {', '.join(models)}" if models else "There are none yet"
+        add = f"{known}; orchestrate models add {model}@VERSION SOURCE adds one."
         raise ModelError(f"no model is named {model}", hint=did_you_mean(model, models) or add)
 
     def get(self, ref: str) -> ModelVersion:
@@ -116,7 +116,7 @@ class Catalog:
         if self._manifest(model, version).is_file():
             return self._read(model, version)
         known = [v.version for v in self.known_versions(model)]
-        listed = f"its versions are {', '.join(known[-10:])}"
+        listed = f"Its versions are {', '.join(known[-10:])}."
         raise ModelError(
             f"{model} has no version {version}", hint=did_you_mean(version, known) or listed
         )
@@ -181,7 +181,7 @@ class Catalog:
     def yank(self, ref: str, reason: str) -> ModelVersion:
         """The version, withdrawn: it stays where it is and is not deployed any more."""
         if not reason.strip():
-            raise ModelError("a version is yanked for a reason", hint="give --reason TEXT")
+            raise ModelError("a version is yanked for a reason", hint="Give --reason TEXT.")
         return self._change(ref, reason.strip())
 
     def unyank(self, ref: str) -> ModelVersion:
@@ -196,7 +196,7 @@ class Catalog:
         them. Manifests stay too: `fetch` brings a removed file back from its source.
         """
         if keep < 0:
-            raise ModelError(f"cannot keep {keep} versions", hint="0 keeps only what hosts use")
+            raise ModelError(f"cannot keep {keep} versions", hint="0 keeps only what hosts use.")
         with self._locked():
             owners: dict[str, list[str]] = {}
             needed = set(in_use)
@@ -227,7 +227,7 @@ class Catalog:
         if (found.model, found.version) != (model, version):
             raise ModelError(
                 f"{source} describes {found.ref}",
-                hint=f"it lies in the folder of {model}@{version}: move it, or correct it",
+                hint=f"It lies in the folder of {model}@{version}: move it, or correct it.",
             )
         return found
 
@@ -242,7 +242,7 @@ class Catalog:
         if found.yanked is not None:
             raise ModelError(
                 f"{found.ref} is yanked: {found.yanked}",
-                hint=f"add the file to a new version, or: orchestrate models unyank {found.ref}",
+                hint=f"Add the file to a new version, or: orchestrate models unyank {found.ref}",
             )
         return found
 
@@ -291,7 +291,7 @@ class Catalog:
             raise ModelError(
                 f"{found.ref} already has another artifact of format {artifact.format}, "
                 f"precision {artifact.precision}: {same_kind.filename}, {same_kind.sha256[:12]}",
-                hint="versions do not change: add it as a new version",
+                hint="Versions do not change: add it as a new version.",
             )
         if same_kind is None:
             found = replace(found, artifacts=(*found.artifacts, artifact))
@@ -313,7 +313,7 @@ class Catalog:
         if not file.source:
             raise ModelError(
                 f"{file.filename} of {ref} is not in the store and its manifest names no source",
-                hint=f"orchestrate models add {ref} FILE, with the same file, puts it back",
+                hint=f"orchestrate models add {ref} FILE, with the same file, puts it back.",
             )
         fetched = sources.fetch(
             file.source,

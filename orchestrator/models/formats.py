@@ -6,7 +6,7 @@ import re
 
 from orchestrator.errors import ModelError
 from orchestrator.models.manifest import FORMATS, PRECISIONS
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import did_you_mean
 
 SUFFIXES = {
     ".bin.gz": "katago",
@@ -43,7 +43,7 @@ def format_of(filename: str, given: str | None) -> str:
     known = ", ".join(f"*{suffix} ({name})" for suffix, name in SUFFIXES.items())
     raise ModelError(
         f"the format of {filename} cannot be told from its name; known are {known}",
-        hint=f"give --format {'|'.join(FORMATS)}, or a --filename with one of these suffixes",
+        hint=f"Give --format {'|'.join(FORMATS)}, or a --filename with one of these suffixes.",
     )
 
 
@@ -64,7 +64,7 @@ def precision_of(filename: str, format_name: str, given: str | None) -> str:
     if named or format_name == "tensorrt":
         raise ModelError(
             f"the precision of {filename} cannot be told from its name",
-            hint=f"give --precision {'|'.join(PRECISIONS)}",
+            hint=f"Give --precision {'|'.join(PRECISIONS)}.",
         )
     return "fp32"
 
@@ -74,11 +74,11 @@ def release_name(filename: str) -> str:
     if not _FILENAME.fullmatch(filename):
         raise ModelError(
             f"{filename!r} is no name for a file in a release",
-            hint="give --filename: letters, digits, '.', '_', '+' and '-', no folder",
+            hint="Give --filename: letters, digits, '.', '_', '+' and '-', no folder.",
         )
     if filename in _TAKEN:
         raise ModelError(
-            f"a release has another file named {filename}", hint="give another --filename"
+            f"a release has another file named {filename}", hint="Give another --filename."
         )
     return filename
 

@@ -12,7 +12,7 @@ from orchestrator.models import sanity
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TENSORS = "arrays named input:<name> and output:<name>"
+_TENSORS = "It takes arrays named input:<name> and output:<name>."
 
 
 def check(path: Path, name: str, format_name: str) -> None:
@@ -28,7 +28,7 @@ def check(path: Path, name: str, format_name: str) -> None:
     if not name.endswith(wanted):
         raise ModelError(
             f"golden answers of format {format_name} are a {wanted} file, not {name}",
-            hint="positions and answers" if wanted == ".json" else _TENSORS,
+            hint="It holds positions and answers." if wanted == ".json" else _TENSORS,
         )
     if wanted == ".json":
         _positions(path, name)
@@ -43,7 +43,7 @@ def _positions(path: Path, name: str) -> None:
         raise ModelError(f"{name} is not valid JSON: {exc}") from exc
     positions = document.get("positions") if isinstance(document, dict) else None
     if not isinstance(positions, list) or not positions:
-        raise ModelError(f"{name} has no positions", hint='it needs a list under "positions"')
+        raise ModelError(f"{name} has no positions", hint='It needs a list under "positions".')
 
 
 def _tensors(path: Path, name: str) -> None:
@@ -51,10 +51,10 @@ def _tensors(path: Path, name: str) -> None:
     arrays = [member.removesuffix(".npy") for member in members]
     for kind in ("input:", "output:"):
         if not any(array.startswith(kind) and array != kind for array in arrays):
-            raise ModelError(f"{name} has no array named {kind}<name>", hint=f"it needs {_TENSORS}")
+            raise ModelError(f"{name} has no array named {kind}<name>", hint=_TENSORS)
     stray = [array for array in arrays if not array.startswith(("input:", "output:"))]
     if stray:
-        raise ModelError(f"{name} has an array named {stray[0]!r}", hint=f"it takes {_TENSORS}")
+        raise ModelError(f"{name} has an array named {stray[0]!r}", hint=_TENSORS)
     if importlib.util.find_spec("numpy") is not None:
         _rows(path, name)
 
@@ -70,7 +70,7 @@ def _rows(path: Path, name: str) -> None:
                 rows[array] = shape[0] if shape else 0
     except ValueError as exc:
         raise ModelError(
-            f"{name} cannot be read: {exc}", hint="save plain numbers with numpy.savez"
+            f"{name} cannot be read: {exc}", hint="Save plain numbers with numpy.savez."
         ) from exc
     empty = [array for array, count in rows.items() if count == 0]
     if empty:

@@ -106,13 +106,13 @@ def parse(text: str, source: str) -> ModelVersion:
         cause = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
         raise ModelError(
             f"{source}{line}: not valid JSON: {cause}",
-            hint="take the file from git again; `orchestrate models add` writes it, not people",
+            hint="Take the file from git again; `orchestrate models add` writes it, not people.",
         ) from exc
     made_by = document.get("schema") if isinstance(document, dict) else None
     if isinstance(made_by, int) and made_by > SCHEMA:
         raise ModelError(
             f"{source}: made by a newer orchestrate (schema {made_by}, this one knows {SCHEMA})",
-            hint="upgrade orchestrate",
+            hint="Upgrade orchestrate.",
         )
     if schema.problems(document, _json_schema()):
         schema.check(document, _json_schema(), source=source, lines=_lines(text), error=ModelError)

@@ -34,12 +34,12 @@ def check(path: Path, name: str) -> None:
     except _NotProtobufError as exc:
         raise ModelError(
             f"{name} is no whole ONNX model: {exc}",
-            hint="export or download it again, or give another --format",
+            hint="Export or download it again, or give another --format.",
         ) from exc
     if external:
         raise ModelError(
             f"{name} keeps its weights in another file",
-            hint="save it as one file: onnx.save_model(model, path, save_as_external_data=False)",
+            hint="Save it as one file: onnx.save_model(model, path, save_as_external_data=False)",
         )
 
 

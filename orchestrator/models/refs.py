@@ -19,16 +19,16 @@ def parse_ref(ref: str) -> tuple[str, str]:
     if not at or not version:
         raise ModelError(
             f"{ref!r} names no version",
-            hint=f"write NAME@VERSION, such as {model or 'my-net'}@v1",
+            hint=f"Write NAME@VERSION, such as {model or 'my-net'}@v1.",
         )
     for word in (model, version):
         if not NAME.fullmatch(word):
             raise ModelError(
                 f"{ref!r}: {word!r} is no name for a model or version",
-                hint="letters, digits, '.', '_' and '-', at most 64, the first a letter or digit",
+                hint="Up to 64 letters, digits, '.', '_' and '-', the first a letter or digit.",
             )
     if model in RESERVED:
-        raise ModelError(f"{ref!r}: a model cannot be named {model!r}", hint="choose another name")
+        raise ModelError(f"{ref!r}: a model cannot be named {model!r}", hint="Choose another name.")
     return model, version
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ModelError
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +22,16 @@ def check_requires(requires: Mapping[str, str], format_name: str) -> dict[str, s
     for name, value in requires.items():
         if name not in REQUIREMENTS:
             near = did_you_mean(name, REQUIREMENTS)
-            known = f"known are {', '.join(REQUIREMENTS)}"
+            known = f"Known are {', '.join(REQUIREMENTS)}."
             raise ModelError(f"an artifact cannot require {name!r}", hint=near or known)
         if not value or (name == "compute_capability" and not _is_number(value)):
-            raise ModelError(f"an artifact cannot require {name}={value}", hint="such as 8.7")
+            raise ModelError(
+                f"an artifact cannot require {name}={value}", hint="Write a number, such as 8.7."
+            )
     if format_name == "tensorrt" and not requires:
         raise ModelError(
             "a TensorRT engine runs only on the GPU and TensorRT that built it",
-            hint="say which: --requires compute_capability=8.7 --requires tensorrt=10.3",
+            hint="Say which: --requires compute_capability=8.7 --requires tensorrt=10.3",
         )
     return dict(requires)
 

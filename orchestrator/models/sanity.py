@@ -26,7 +26,7 @@ def check(path: Path, format_name: str, name: str) -> None:
     be empty.
     """
     if path.stat().st_size == 0:
-        raise ModelError(f"{name} is empty", hint="look at where it comes from")
+        raise ModelError(f"{name} is empty", hint="Look at where it comes from.")
     if format_name == "katago":
         _katago(path, name)
     elif format_name == "onnx":
@@ -46,7 +46,7 @@ def check_zip(path: Path, name: str) -> list[str]:
                 raise ModelError(f"{name} is damaged: its member {broken} does not unpack")
             return archive.namelist()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as exc:
-        raise ModelError(f"{name} is no whole zip file: {exc}", hint="get it again") from exc
+        raise ModelError(f"{name} is no whole zip file: {exc}", hint="Get it again.") from exc
 
 
 def _katago(path: Path, name: str) -> None:
@@ -59,12 +59,12 @@ def _katago(path: Path, name: str) -> None:
     except (OSError, EOFError, zlib.error) as exc:
         raise ModelError(
             f"{name} is no whole gzip file: {exc}",
-            hint="a KataGo net is a .bin.gz or .txt.gz; get it again",
+            hint="A KataGo net is a .bin.gz or .txt.gz; get it again.",
         ) from exc
     if not re.match(rb"\s*[!-~]+\s+[0-9]{1,3}\s", head):
         raise ModelError(
             f"{name} is no KataGo net: it does not start with a name and a version",
-            hint="give another --format if it is something else",
+            hint="Give another --format if it is something else.",
         )
 
 

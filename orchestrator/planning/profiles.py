@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import InventoryError, SelectionError
 from orchestrator.fleet import condition
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,8 +67,8 @@ def choose_profile(
         tried = "; ".join(f"{f.profile}: {f.fate}: {f.reason}" for f in fates)
         raise SelectionError(
             f"no profile matches {host.name}" + (f" ({tried})" if tried else ""),
-            hint="add a profile to orchestrate.yml, such as a last one with `when: true`, "
-            "or set orchestrate_profile for the host",
+            hint="Add a profile to orchestrate.yml, such as a last one with `when: true`, "
+            "or set orchestrate_profile for the host.",
             code="no_profile_matches",
         )
     return ProfileChoice(chosen, tuple(fates))
@@ -79,7 +79,8 @@ def _forced(host: Host, profiles: Sequence[Profile], forced: str) -> ProfileChoi
     if forced not in names:
         raise InventoryError(
             f"host {host.name}: orchestrate_profile: there is no profile '{forced}'",
-            hint=did_you_mean(forced, names) or f"profiles are {', '.join(names) or 'not defined'}",
+            hint=did_you_mean(forced, names)
+            or f"Profiles are {', '.join(names) or 'not defined'}.",
         )
     fates = tuple(
         ProfileFate(p.name, "chosen", "forced by orchestrate_profile")

@@ -85,7 +85,7 @@ def build(
     if len(set(names)) < len(names):
         raise ModelError(
             f"two files of a release of {version.ref} have the same name: {', '.join(names)}",
-            hint="give the artifact another filename in its manifest, or the config another name",
+            hint="Give the artifact another filename in its manifest, or the config another name.",
         )
     manifest = {
         "schema": MANIFEST_SCHEMA,
@@ -132,14 +132,14 @@ def read(release: str, text: str) -> Release:
     `texts` has manifest.json alone: the others lie on the host. Raises ModelError when the text
     is no manifest, or not the one that the id was made of.
     """
-    hint = f"the release is damaged: deploy again, or remove releases/{release} on the host"
+    hint = f"The release is damaged: deploy again, or remove releases/{release} on the host."
     if not release.endswith("-" + hashlib.sha256(text.encode()).hexdigest()[:12]):
         raise ModelError(f"{MANIFEST} of {release} is not the one it was made with", hint=hint)
     manifest = json.loads(text)
     if manifest["schema"] != MANIFEST_SCHEMA:
         raise ModelError(
             f"{MANIFEST} of {release} has schema {manifest['schema']}, known is {MANIFEST_SCHEMA}",
-            hint="use the version of orchestrate that made the release",
+            hint="Use the version of orchestrate that made the release.",
         )
     artifact = Artifact(**manifest["artifact"])
     files = manifest["files"]

@@ -13,7 +13,7 @@ import jinja2
 from orchestrator.errors import TemplateError
 from orchestrator.planning.template_lines import LineMarks, unmark
 from orchestrator.sandbox import Sandbox, Steps
-from orchestrator.schema import did_you_mean
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ def config_error(
         said.append(f"{place or f'{FOLDER}/{template}'}: {key}{problem.reason} ({rendered}{host})")
     return TemplateError(
         "\n".join(said),
-        hint=f"{engine} would refuse or ignore this; change the template or the profile's vars",
+        hint=f"Change the template or the profile's vars: {engine} would refuse or ignore this.",
         code="config_refused",
     )
 
@@ -121,7 +121,7 @@ def _render(
     except jinja2.TemplateSyntaxError as exc:
         place = f"{FOLDER}/{exc.name or name}:{exc.lineno}"
         raise TemplateError(
-            f"{place}: {exc.message}", hint="mend the template's Jinja syntax"
+            f"{place}: {exc.message}", hint="Mend the template's Jinja syntax."
         ) from exc
     except jinja2.TemplateNotFound as exc:
         raise _not_found(templates, name, exc) from exc
@@ -134,7 +134,7 @@ def _render(
     if size > MAX_TEXT:
         raise TemplateError(
             f"{FOLDER}/{name}: renders to more than {MAX_TEXT} characters (host {host})",
-            hint="look for a loop that was meant to be shorter",
+            hint="Look for a loop that was meant to be shorter.",
         )
     return "".join(parts)
 
@@ -145,7 +145,7 @@ def _not_found(templates: Templates, name: str, exc: jinja2.TemplateNotFound) ->
     known = [known for known, _ in templates.texts]
     return TemplateError(
         f"{place}there is no {FOLDER}/{asked}",
-        hint=did_you_mean(asked, known) or f"write it, or name another in {FOLDER}/",
+        hint=did_you_mean(asked, known) or f"Write it, or name another in {FOLDER}/.",
     )
 
 
@@ -163,7 +163,7 @@ def _hint(message: str, context: Mapping[str, Any]) -> str:
     undefined = re.fullmatch(r"'(\w+)' is undefined", message)
     if undefined:
         meant = did_you_mean(undefined[1], context)
-        return meant or f"templates know {', '.join(sorted(context))}"
+        return meant or f"Templates know {', '.join(sorted(context))}."
     if "has no '" in message:
-        return "write `x | default(...)` where a value may be missing"
+        return "Write `x | default(...)` where a value may be missing."
     return ""

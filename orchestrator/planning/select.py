@@ -70,7 +70,7 @@ def select(
     if version.yanked is not None:
         raise ModelError(
             f"{version.ref} was yanked: {version.yanked}",
-            hint="name another version in orchestrate_model or with --model",
+            hint="Name another version in orchestrate_model or with --model.",
             code="yanked",
         )
     candidates, chosen = weigh(
@@ -194,10 +194,10 @@ def _disk(artifact: Artifact, facts: Facts, present: Present) -> str:
 
 def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion) -> str:
     if any("accuracy gate failed" in c.reason for c in candidates):
-        return "--allow-inexact takes artifacts whose accuracy gate failed, or add another artifact"
+        return "Give --allow-inexact to take what fails the accuracy gate, or add another artifact."
     if all(c.artifact is None for c in candidates):
-        return f"orchestrate models add {version.ref} FILE, or add its formats to the profile"
+        return f"orchestrate models add {version.ref} FILE, or add its formats to the profile."
     return (
-        "mend what the nearest candidate lacks, or add an artifact to the version or a wish "
-        "to the profile"
+        "Mend what the nearest candidate lacks, or add an artifact to the version or a wish "
+        "to the profile."
     )

@@ -53,6 +53,6 @@ def smoke_benchmark(kind: str) -> SmokeBenchmark:
     if kind not in KINDS:
         raise SettingsError(
             f"there is no smoke benchmark for engine kind '{kind}'",
-            hint=f"supported: {', '.join(KINDS)}",
+            hint=f"Supported: {', '.join(KINDS)}.",
         )
     return cast("SmokeBenchmark", importlib.import_module(f"orchestrator.verify.{kind}").smoke)

@@ -103,7 +103,7 @@ def test_list(orchestrate, net, project):
     document = json.loads(orchestrate("--json", "models", "list", "kata").stdout)
     assert [v["ref"] for v in document["versions"]] == ["kata@v9", "kata@v10"]
     assert document["versions"][0]["yanked"] == "[bold]slow[/]"
-    assert refused(orchestrate("models", "list", "kato")).hint == "did you mean 'kata'?"
+    assert refused(orchestrate("models", "list", "kato")).hint == "Did you mean 'kata'?"
 
 
 def test_show(orchestrate, net):

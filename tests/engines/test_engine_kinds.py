@@ -28,8 +28,8 @@ def test_the_usual_engine_of_a_format_runs_it():
     [
         ("tensorrt", "engine kind tensorrt is not supported yet", "command, katago, onnxruntime"),
         ("litert", "engine kind litert is not supported yet", "command, katago, onnxruntime"),
-        ("onnxruntme", "there is no engine kind 'onnxruntme'", "did you mean 'onnxruntime'?"),
-        ("os", "there is no engine kind 'os'", "supported: command, katago, onnxruntime"),
+        ("onnxruntme", "there is no engine kind 'onnxruntme'", "Did you mean 'onnxruntime'?"),
+        ("os", "there is no engine kind 'os'", "Supported: command, katago, onnxruntime"),
     ],
 )
 def test_unknown_kinds_are_told_what_there_is(kind, message, hint):

@@ -109,12 +109,12 @@ def changed(old: str, new: str) -> str:
         (
             changed("format: katago", "format: katagoo"),
             "orchestrate.yml:3: profiles.pi.artifacts[0].format: 'katagoo' is not one of",
-            "did you mean 'katago'?",
+            "Did you mean 'katago'?",
         ),
         (
             changed("kind: katago", "kind: onnx-runtime"),
             "orchestrate.yml:5: profiles.pi.engine.kind: 'onnx-runtime' is not one of",
-            "did you mean 'onnxruntime'?",
+            "Did you mean 'onnxruntime'?",
         ),
         (
             changed("kind: katago", "kind: command"),
@@ -129,7 +129,7 @@ def changed(old: str, new: str) -> str:
         (
             changed("config: rpi", "config: ripi"),
             "orchestrate.yml:4: profiles.pi.config: there is no templates/ripi.cfg.j2",
-            "did you mean 'rpi.cfg.j2'?",
+            "Did you mean 'rpi.cfg.j2'?",
         ),
         (
             changed("config: rpi", "config: ../secret"),

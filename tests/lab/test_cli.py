@@ -55,7 +55,7 @@ def test_up_status_break_mend_down(project):
 
 def test_an_unknown_kind_is_bad_input(project):
     code, document = orchestrate(project, "up", "--hosts", "jetsom:2")
-    assert (code, document["error"]["hint"]) == (2, "did you mean 'jetson'?")
+    assert (code, document["error"]["hint"]) == (2, "Did you mean 'jetson'?")
 
 
 def test_down_after_up_was_killed(project):

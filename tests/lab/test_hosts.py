@@ -22,8 +22,8 @@ def test_how_many_of_each_kind(text, counts):
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("rpo:2", "no kind of host is called 'rpo'", "did you mean 'rpi'?"),
-        ("mainframe", "no kind of host is called 'mainframe'", "one of: rpi, jetson, gpu, cpu"),
+        ("rpo:2", "no kind of host is called 'rpo'", "Did you mean 'rpi'?"),
+        ("mainframe", "no kind of host is called 'mainframe'", "One of: rpi, jetson, gpu, cpu"),
         ("rpi:0", "'rpi:0' wants a whole number", "rpi:2"),
         ("rpi:-1", "'rpi:-1' wants a whole number", "rpi:2"),
         ("rpi:two", "'rpi:two' wants a whole number", "rpi:2"),

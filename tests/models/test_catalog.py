@@ -168,10 +168,10 @@ def test_versions_in_their_order_and_models_by_name(catalog, net):
 @pytest.mark.parametrize(
     ("ref", "message", "hint"),
     [
-        ("kat@v1", "no model is named kat", "did you mean 'kata'?"),
-        ("zzz@v1", "no model is named zzz", "the models are kata"),
-        ("kata@v11", "kata has no version v11", "did you mean 'v1'?"),
-        ("kata@x", "kata has no version x", "its versions are v1"),
+        ("kat@v1", "no model is named kat", "Did you mean 'kata'?"),
+        ("zzz@v1", "no model is named zzz", "The models are kata"),
+        ("kata@v11", "kata has no version v11", "Did you mean 'v1'?"),
+        ("kata@x", "kata has no version x", "Its versions are v1"),
         ("kata", "names no version", "kata@v1"),
     ],
 )

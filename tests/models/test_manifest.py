@@ -85,7 +85,7 @@ def test_a_manifest_that_would_be_wrong_is_not_written(tmp_path):
 def test_made_by_a_newer_orchestrate():
     with pytest.raises(ModelError, match="newer orchestrate") as caught:
         manifest.parse('{"schema": 2, "shape": "unheard of"}', "m.json")
-    assert caught.value.hint == "upgrade orchestrate"
+    assert caught.value.hint == "Upgrade orchestrate."
 
 
 def changed(**words):

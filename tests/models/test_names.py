@@ -97,7 +97,7 @@ def test_a_name_that_tells_no_precision(filename):
 def test_given_words_are_checked():
     with pytest.raises(ModelError) as caught:
         format_of("x", "onxx")
-    assert caught.value.hint == "did you mean 'onnx'?"
+    assert caught.value.hint == "Did you mean 'onnx'?"
     with pytest.raises(ModelError, match="no such precision"):
         precision_of("x", "onnx", "fp8")
 

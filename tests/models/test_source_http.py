@@ -162,7 +162,7 @@ def test_redirects_in_a_circle_are_an_error(get, site):
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"), [(404, "look at the URL"), (401, "netrc"), (403, "netrc")]
+    ("status", "hint"), [(404, "Look at the URL"), (401, "netrc"), (403, "netrc")]
 )
 def test_a_refusal_is_not_tried_again(get, site, status, hint):
     site.statuses = [status]

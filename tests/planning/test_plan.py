@@ -69,7 +69,9 @@ def test_first_deploy():
     assert plan.release.texts["ort.cfg"] == (
         "# kata@v1 ort ort.cfg red\nexecution_provider = cpu\nintra_op_threads = 3\n"
     )
-    assert plan.release.texts["run"].startswith("#!/bin/sh\nexec /usr/bin/python3 -c ")
+    assert plan.release.texts["run"].startswith(
+        "#!/bin/sh\nexec env ORT_DISABLE_TELEMETRY=1 /usr/bin/python3 -c "
+    )
     assert plan.config_diff.splitlines()[:4] == [
         "--- nothing",
         f"+++ {plan.release.id}/ort.cfg",

@@ -101,4 +101,4 @@ def test_forced_profile_that_does_not_exist():
     with pytest.raises(InventoryError) as caught:
         choose_profile(PI, samples.facts(), GROUPS, samples.profiles(), "raspbery-pi")
     assert "host pi-1: orchestrate_profile: there is no profile 'raspbery-pi'" in str(caught.value)
-    assert caught.value.hint == "did you mean 'raspberry-pi'?"
+    assert caught.value.hint == "Did you mean 'raspberry-pi'?"

@@ -35,14 +35,14 @@ def test_render(text, rendered):
     ("text", "message", "hint"),
     [
         ("\n\n{{ fcats.arch }}", "t.j2:3: 'fcats' is undefined (host pi-1)", "mean 'facts'"),
-        ("{{ nothing_like_it }}", "t.j2:1: 'nothing_like_it' is undefined", "templates know"),
+        ("{{ nothing_like_it }}", "t.j2:1: 'nothing_like_it' is undefined", "Templates know"),
         ("\n{{ facts.bord }}", "t.j2:2: facts has no 'bord', did you mean 'board'?", "default"),
         ("{{ facts.board.modl }}", "t.j2:1: board has no 'modl', did you mean 'model'?", ""),
         ("{{ vars.thraeds }}", "t.j2:1: the mapping has no 'thraeds', did you mean 'threads'", ""),
         ("{{ facts.gpus[0].name }}", "t.j2:1: no element 0: the list has 0", ""),
         ("x\n{% if %}", "t.j2:2: Expected an expression", "syntax"),
         ("{% endfor %}", "t.j2:1: Encountered unknown tag 'endfor'", "syntax"),
-        ("{% include 'part' %}", "t.j2:1: there is no templates/part", "did you mean 'part.j2'?"),
+        ("{% include 'part' %}", "t.j2:1: there is no templates/part", "Did you mean 'part.j2'?"),
         ("{{ 1 / 0 }}", "t.j2:1: division by zero", ""),
         ("{{ names.append('c') }}", "t.j2:1: access to attribute 'append'", ""),
         ("{{ names.__class__ }}", "t.j2:1: access to attribute '__class__'", ""),
@@ -79,7 +79,7 @@ def test_missing_template():
     with pytest.raises(TemplateError) as caught:
         Templates.of({"rpi.cfg.j2": ""}).render("rpi.cgf.j2", CONTEXT, host="pi-1")
     assert caught.value.message == "there is no templates/rpi.cgf.j2"
-    assert caught.value.hint == "did you mean 'rpi.cfg.j2'?"
+    assert caught.value.hint == "Did you mean 'rpi.cfg.j2'?"
 
 
 def test_templates_survive_pickling():

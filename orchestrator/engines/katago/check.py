@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import TYPE_CHECKING
 
 from orchestrator.engines.base import ConfigProblem
 from orchestrator.engines.katago import cfg, keys
+from orchestrator.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,10 +74,8 @@ def _reason(setting: Setting, command: str, backend: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, list(keys.KEYS), n=1)
-    near = near or [k for k in keys.KEYS if k.lower() == name.lower()]
-    meant = f"; did you mean `{near[0]}`?" if near else ""
-    return f"is no key of KataGo{meant}"
+    meant = nearest(name, keys.KEYS)
+    return "is no key of KataGo" + (f"; did you mean `{meant}`?" if meant else "")
 
 
 def _value(key: keys.Key, value: str, command: str) -> str:

@@ -66,7 +66,7 @@ def read(text: str) -> Golden:
         if document["schema"] != SCHEMA:
             raise ModelError(
                 f"golden answers of schema {document['schema']}, this version reads {SCHEMA}",
-                hint="record them again",
+                hint="Record them again.",
             )
         floor = _finite(document.get("policy_floor", 0.0))
         answers = []
@@ -76,7 +76,7 @@ def read(text: str) -> Golden:
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ModelError(
             f"golden answers: {where}: {type(exc).__name__}: {exc}",
-            hint="record them with a trusted katago",
+            hint="Record them with a trusted katago.",
         ) from exc
     return Golden(floor, tuple(answers))
 
@@ -140,7 +140,7 @@ def record(
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as exc:
-            raise ModelError(f"{engine}: {exc}", hint="name a katago that runs here") from exc
+            raise ModelError(f"{engine}: {exc}", hint="Name a katago that runs here.") from exc
     said = {doc["id"]: doc for doc in map(analysis.parse, done.stdout.splitlines()) if doc}
     answers = []
     for position in asked:
@@ -148,12 +148,12 @@ def record(
             tail = " ".join(done.stderr.split())[-500:]
             raise ModelError(
                 f"{engine} did not answer {position.id} (exit {done.returncode}): {tail}",
-                hint="see what katago says when it is run by hand",
+                hint="See what katago says when it is run by hand.",
             )
         try:
             answers.append((position, analysis.answer(said[position.id], position)))
         except UnusableAnswerError as exc:
-            raise ModelError(f"{engine}: {position.id}: {exc}", hint="mend the position") from exc
+            raise ModelError(f"{engine}: {position.id}: {exc}", hint="Mend the position.") from exc
     return document(Golden(POLICY_FLOOR, tuple(answers)))
 
 

@@ -13,8 +13,9 @@ import yaml
 
 from orchestrator.errors import InventoryError, UsageError
 from orchestrator.fleet.inventory import addresses, documents, loading
-from orchestrator.fleet.inventory.names import misspelt, near, suggestion
+from orchestrator.fleet.inventory.names import misspelt, suggestion
 from orchestrator.fleet.inventory.sources import Source, sources
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -192,9 +193,8 @@ def _file_of_group(path: Path, found: list[Source], group: str, *, create: bool)
         return with_hosts[0] if with_hosts else bodies[0][0]
     known = loading.read(path).groups
     if group not in known and not create:
-        meant = near(group, known)
-        hint = f"Did you mean '{meant}'? " if meant else ""
-        raise UsageError(f"there is no group '{group}'", hint=f"{hint}--create-group makes it.")
+        hint = f"{did_you_mean(group, known)} --create-group makes it.".lstrip()
+        raise UsageError(f"there is no group '{group}'", hint=hint)
     if found:
         return found[0].path
     return path / _DEFAULT_FILE if path.is_dir() else path

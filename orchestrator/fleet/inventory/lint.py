@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from orchestrator.fleet.inventory import addresses, documents, values
-from orchestrator.fleet.inventory.names import near
 from orchestrator.fleet.inventory.problems import Problem
 from orchestrator.fleet.inventory.tree import SECTIONS
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +63,8 @@ class Lint:
         self, file: Path, group: str, key: yaml.Node, content: yaml.Node, above: tuple[str, ...]
     ) -> None:
         if key.value not in SECTIONS:
-            meant = near(str(key.value), SECTIONS)
-            hint = f"Did you mean '{meant}'?" if meant else "A group has hosts, children and vars."
+            usual = "A group has hosts, children and vars."
+            hint = did_you_mean(str(key.value), SECTIONS) or usual
             self._add(file, key, f"group '{group}' has the unknown key '{key.value}'", hint)
         elif isinstance(content, yaml.SequenceNode):
             message = f"'{key.value}' of group '{group}' is a list, not a mapping"

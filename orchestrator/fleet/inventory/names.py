@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,17 +81,11 @@ _SHOWN = 8
 KNOWN = OURS | CONNECTION
 
 
-def near(name: str, among: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The name that was probably meant, or an empty string."""
-    matches = difflib.get_close_matches(name, list(among), n=1, cutoff=cutoff)
-    return matches[0] if matches else ""
-
-
 def suggestion(name: str, among: Iterable[str]) -> str:
     """A hint: the name that was probably meant, or else the names there are."""
     known = sorted(among)
-    if meant := near(name, known):
-        return f"Did you mean '{meant}'?"
+    if question := did_you_mean(name, known):
+        return question
     if not known:
         return "There are none."
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
@@ -107,5 +102,4 @@ def misspelt(name: str) -> str:
         return ""
     if name.startswith("orchestrate_"):
         return suggestion(name, OURS)
-    meant = near(name, KNOWN, cutoff=0.9)
-    return f"Did you mean '{meant}'?" if meant else ""
+    return did_you_mean(name, KNOWN, cutoff=0.9)

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.fleet.inventory import addresses, documents
-from orchestrator.fleet.inventory.names import near
 from orchestrator.fleet.inventory.problems import FileError, file_error
 from orchestrator.fleet.inventory.sources import kind_of
+from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,9 +230,9 @@ def _sections(
     """
     for key, section in body.items():
         if key not in SECTIONS:
-            if isinstance(key, str) and (meant := near(key, SECTIONS, cutoff=0.7)):
+            if isinstance(key, str) and (hint := did_you_mean(key, SECTIONS, cutoff=0.7)):
                 message = f"group '{keys[-1]}' has the unknown key '{key}'"
-                raise _error(path, (*keys, key), message, f"Did you mean '{meant}'?")
+                raise _error(path, (*keys, key), message, hint)
         elif isinstance(section, str):
             yield key, {section: None}
         elif isinstance(section, dict):

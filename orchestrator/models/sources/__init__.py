@@ -38,7 +38,7 @@ def fetch(
     source, in_fragment = _split_fragment(source)
     sha256 = (sha256 or in_fragment or "").lower() or None
     if sha256 is not None and not _SHA256.fullmatch(sha256):
-        raise ModelError(f"{sha256!r} is not a sha256", hint="64 hexadecimal digits")
+        raise ModelError(f"{sha256!r} is not a sha256", hint="It has 64 hexadecimal digits.")
     if in_fragment and sha256 != in_fragment.lower():
         raise ModelError(f"two different sha256 are given for {source}")
     try:

@@ -34,5 +34,5 @@ def expect(found: str, wanted: str | None, source: str) -> None:
     if wanted is not None and found != wanted:
         raise ModelError(
             f"{source} has another sha256: expected {wanted}, found {found}",
-            hint="the file is damaged, or not the one that is meant: nothing of it was kept",
+            hint="The file is damaged, or not the one that is meant: nothing of it was kept.",
         )

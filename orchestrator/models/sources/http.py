@@ -52,7 +52,7 @@ def fetch(
     if sha256 is None:
         raise ModelError(
             f"the sha256 of {public(url)} is not given",
-            hint="give --sha256, from where the file is published: it proves that it is the file",
+            hint="Give --sha256, from where the file is published: it proves that it is the file.",
         )
     part = destination / f"{sha256}.part"
     with part.open("a+b") as file:
@@ -90,7 +90,7 @@ def _url(source: str) -> httpx.URL:
     if url.userinfo:
         raise ModelError(
             f"the URL of {url.host} carries a user name or password",
-            hint="put it into ~/.netrc: a command line can be read by others",
+            hint="Put it into ~/.netrc: a command line can be read by others.",
         )
     return url
 
@@ -112,7 +112,7 @@ def _claim(file: BinaryIO, url: httpx.URL) -> None:
     except BlockingIOError as exc:
         raise ModelError(
             f"{public(url)} is being downloaded by another orchestrate",
-            hint="wait for it to finish",
+            hint="Wait for it to finish.",
         ) from exc
 
 
@@ -136,7 +136,7 @@ def _download(
                 if failures >= ATTEMPTS:
                     raise ModelError(
                         f"{public(url)} cannot be fetched: {_cause(exc)}",
-                        hint="the same command resumes where this one stopped",
+                        hint="The same command resumes where this one stopped.",
                     ) from exc
                 pause(0.5 * 2 ** (failures - 1))
             except httpx.HTTPError as exc:
@@ -227,8 +227,8 @@ def _status(response: httpx.Response) -> str:
 
 def _hint(response: httpx.Response) -> str:
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return "a user name and password for this server belong into ~/.netrc"
-    return "look at the URL"
+        return "A user name and password for this server belong into ~/.netrc."
+    return "Look at the URL."
 
 
 def _cause(error: Exception) -> str:

