@@ -9,6 +9,7 @@ from orchestrator.errors import InputError
 from orchestrator.planning.diff import compare, missing_blobs
 from orchestrator.planning.plan import choice_for, release_for, selection_for
 from orchestrator.planning.select import weigh
+from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.planning.profiles import ProfileFate
     from orchestrator.planning.select import Candidate
 
-MEGABYTE = 1_000_000
+megabytes = human_size
 _MARKS = {"chosen": "✓", "error": "!", "no match": "✗", "not needed": "·"}
 
 
@@ -106,15 +107,6 @@ def candidate_document(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def megabytes(size: int) -> str:
-    """Bytes as people read them: `812 B`, `3.1 kB`, `97.9 MB`."""
-    if size < 1000:  # noqa: PLR2004 - the unit itself
-        return f"{size} B"
-    if size < MEGABYTE:
-        return f"{size / 1000:.1f} kB"
-    return f"{size / MEGABYTE:.1f} MB"
-
-
 def _host(inputs: PlanInputs) -> list[str]:
     host, facts = inputs.host, inputs.facts
     groups = f" in {', '.join(host.groups)}" if host.groups else ""
@@ -125,6 +117,7 @@ def _host(inputs: PlanInputs) -> list[str]:
         f"  class     {facts.hardware_class or 'unknown'}",
         f"  hardware  {_hardware(facts)}",
         f"  runtimes  {_runtimes(facts)}",
+        *(f"  warning   {warning}" for warning in facts.warnings),
     ]
 
 
@@ -178,14 +171,14 @@ def _outcome(plan: HostPlan) -> list[str]:
     kind = f"{release.artifact.format} {release.artifact.precision}"
     lines = [
         f"release     {release.id}",
-        f"  artifact  {model.name}, {kind}, {megabytes(model.size)}, sha256 {model.sha256[:12]}",
+        f"  artifact  {model.name}, {kind}, {human_size(model.size)}, sha256 {model.sha256[:12]}",
         f"  engine    {engine.kind}" + (f": {program}" if program else ""),
         f"  config    {release.config} from templates/{plan.choice.profile.config}",
         f"  action    {plan.action}" + (f": {' → '.join(plan.steps)}" if plan.steps else ""),
         *(f"            because {reason}" for reason in plan.reasons),
     ]
     if plan.action == "deploy":
-        lines.append(f"  to send   {megabytes(plan.bytes_to_send)}: {_sent(plan)}")
+        lines.append(f"  to send   {human_size(plan.bytes_to_send)}: {_sent(plan)}")
     if plan.config_diff:
         news = plan.config_diff if plan.present.config else release.texts[release.config]
         lines += ["", release.config, *(f"  {line}" for line in news.splitlines())]
@@ -196,6 +189,6 @@ def _sent(plan: HostPlan) -> str:
     parts = []
     for blob in missing_blobs(plan.release, plan.present):
         have = blob.size - plan.present.missing_bytes(blob.sha256, blob.size)
-        resumed = f", {megabytes(have)} there already" if have else ""
-        parts.append(f"{blob.name} ({megabytes(blob.size)}{resumed})")
+        resumed = f", {human_size(have)} there already" if have else ""
+        parts.append(f"{blob.name} ({human_size(blob.size)}{resumed})")
     return ", ".join([*parts, *plan.release.texts])
