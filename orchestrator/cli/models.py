@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from orchestrator.cli.common import Context, pass_context
+from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -380,15 +381,6 @@ def pairs(values: Any) -> str:
 def count(files: int) -> str:
     """`1 file`, `2 files`."""
     return f"{files} file" + ("" if files == 1 else "s")
-
-
-def human_size(size: float) -> str:
-    """Bytes as people read them, decimal units: `37.4 MB`."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:  # noqa: PLR2004 - SI
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def say(context: Context, text: str, style: str = "") -> None:

@@ -82,7 +82,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
     from rich.table import Table
     from rich.text import Text
 
-    from orchestrator.planning.explain import megabytes
+    from orchestrator.sizes import human_size
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("host", "action", "artifact", "config", "to send", "why"):
@@ -96,7 +96,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
             Text(plan.action, "dim" if plan.action == "unchanged" else "green"),
             f"{release.artifact.format} {release.artifact.precision}",
             release.config,
-            megabytes(plan.bytes_to_send) if plan.bytes_to_send else "",
+            human_size(plan.bytes_to_send) if plan.bytes_to_send else "",
             Text("; ".join(plan.reasons)),
         )
     console.print(table)
@@ -108,7 +108,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
         console.print(f"\nconfig of {', '.join(names)}", style="bold")
         console.print(Text(diff.rstrip("\n")))
     changing = sum(bool(plan.steps) for plan in plans)
-    total = megabytes(sum(plan.bytes_to_send for plan in plans))
+    total = human_size(sum(plan.bytes_to_send for plan in plans))
     console.print(
         f"\n{changing} of {len(plans) + len(failed)} hosts would change, {total} to send"
         + (f", {len(failed)} cannot be planned for" if failed else "")

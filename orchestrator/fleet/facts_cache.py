@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from orchestrator.files import write_atomically
 from orchestrator.fleet.probe import from_dict, to_dict
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.fleet.facts import Facts
 
 _FORMAT = 1
@@ -37,7 +36,7 @@ class FactsCache:
             return None
 
     def put(self, host: str, facts: Facts) -> None:
-        """Keep the facts: written beside and renamed, so that a reader never sees half of them.
+        """Keep the facts, so that a reader never sees half of them.
 
         Raises OSError when the folder cannot be written.
         """
@@ -48,15 +47,8 @@ class FactsCache:
             "facts": to_dict(facts),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=1)
-            Path(name).replace(self._path(host))
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        data = json.dumps(document, indent=1).encode()
+        write_atomically(self._path(host), data, durable=False)
 
     def _path(self, host: str) -> Path:
         return self._folder / f"{quote(host, safe='')}.json"

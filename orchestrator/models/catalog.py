@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ModelError
+from orchestrator.files import locked
 from orchestrator.models import formats, golden, manifest, sanity, sources
-from orchestrator.models.files import locked
 from orchestrator.models.manifest import Artifact, Golden, ModelVersion
 from orchestrator.models.refs import NAME, RESERVED, parse_ref, version_key
 from orchestrator.models.requirements import check_requires

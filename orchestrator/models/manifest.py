@@ -12,7 +12,7 @@ import yaml
 
 from orchestrator import schema
 from orchestrator.errors import ModelError
-from orchestrator.models.files import write_atomically
+from orchestrator.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

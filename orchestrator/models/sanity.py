@@ -9,8 +9,8 @@ import zlib
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ModelError
+from orchestrator.files import CHUNK
 from orchestrator.models import onnx_file
-from orchestrator.models.files import CHUNK
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from orchestrator import files
 from orchestrator.errors import ModelError
-from orchestrator.models import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

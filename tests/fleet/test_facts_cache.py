@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from orchestrator import files
 from orchestrator.fleet import facts_cache
 from orchestrator.fleet.facts import Cpu, Facts, Gpu
 from orchestrator.fleet.facts_cache import FactsCache
@@ -67,7 +68,7 @@ def test_a_failed_write_leaves_the_old_facts_and_no_litter(tmp_path, monkeypatch
     def full(*_arguments, **_options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(facts_cache.json, "dump", full)
+    monkeypatch.setattr(files.os, "fchmod", full)
     with pytest.raises(OSError, match="No space left"):
         cache.put("h", Facts())
     assert [path.name for path in (tmp_path / "facts").iterdir()] == ["h.json"]

@@ -2,7 +2,7 @@ import dataclasses
 import json
 
 from orchestrator.fleet.host import Host
-from orchestrator.planning.explain import explain, megabytes
+from orchestrator.planning.explain import explain
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.present import Present
 from tests.planning import samples
@@ -104,9 +104,3 @@ def test_document_can_be_written_as_json():
         "reason": "its accuracy gate failed: winrate off",
     }
     assert document["error"] is None
-
-
-def test_megabytes():
-    assert [megabytes(n) for n in (0, 999, 1000, 97_878_277)] == [
-        "0 B", "999 B", "1.0 kB", "97.9 MB"
-    ]  # fmt: skip

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from difflib import SequenceMatcher
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from orchestrator.errors import InventoryError, UsageError
+from orchestrator.files import PUBLIC, write_atomically
 from orchestrator.fleet.inventory import addresses, documents, loading
 from orchestrator.fleet.inventory.names import misspelt, suggestion
 from orchestrator.fleet.inventory.sources import Source, sources
@@ -19,6 +17,7 @@ from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+    from pathlib import Path
 
 _DEFAULT_FILE = "hosts.yml"
 
@@ -331,13 +330,6 @@ def _write(edits: Mapping[Path, _Edit]) -> list[Path]:
     texts = {file: edit.result() for file, edit in edits.items()}
     for file, text in texts.items():
         target = file.resolve()
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as temporary:
-            temporary.write(text)
-            temporary.flush()
-            os.fsync(temporary.fileno())
-        new = Path(temporary.name)
-        new.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        new.replace(target)
+        mode = target.stat().st_mode & 0o777 if target.exists() else PUBLIC
+        write_atomically(target, text.encode(), mode=mode)
     return list(texts)

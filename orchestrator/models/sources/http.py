@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 import httpx
 
+from orchestrator import files
 from orchestrator.errors import ModelError
-from orchestrator.models import files
 from orchestrator.models.sources.base import Fetched, OnProgress, expect
 
 if TYPE_CHECKING:

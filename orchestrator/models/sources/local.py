@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator import files
 from orchestrator.errors import ModelError
-from orchestrator.models import files
 from orchestrator.models.sources.base import Fetched, OnProgress, expect
 
 if TYPE_CHECKING:

@@ -37,19 +37,24 @@ def copy(stream: IO[bytes], out: IO[bytes], advance: Advance = lambda _: None) -
     return digest.hexdigest(), size
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`: whoever reads it sees the old content or the new, never a part."""
+def write_atomically(path: Path, data: bytes, *, mode: int = PUBLIC, durable: bool = True) -> None:
+    """Put `data` at `path`: whoever reads it sees the old content or the new, never a part.
+
+    Without `durable` a power cut may take the new content, which then costs no wait for the disk.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), PUBLIC)
-            sync(file)
+            os.fchmod(file.fileno(), mode)
+            if durable:
+                sync(file)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync(file: IO[bytes]) -> None:
