@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.events import Event, HostFinished, RunFinished, RunStarted, StateEntered
-from orchestrator.history.recording import insert_benchmark, record
+from orchestrator.history.recording import record
 from orchestrator.history.records import (
     Benchmark,
     BenchmarkKey,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Select
+    from sqlalchemy import Connection, Engine, Select
 
 # How many of the latest measurements a baseline is made of.
 SAMPLES = 100
@@ -59,26 +59,23 @@ class History:
             case RunStarted() | RunFinished() | StateEntered() | HostFinished():
                 self._write(lambda connection: record(connection, event))
 
-    def record_benchmark(self, benchmark: Benchmark) -> None:
-        """Add a measurement that no event told of."""
-        self._write(lambda connection: insert_benchmark(connection, benchmark))
-
-    def baseline(
-        self,
-        hardware_class: str,
-        model: str,
-        artifact_format: str,
-        precision: str,
-        engine: str,
-    ) -> Baseline | None:
-        """What the hardware class has shown with the model; None before anything passed there."""
-        key = BenchmarkKey(hardware_class, model, artifact_format, precision, engine)
-        same = [column == value for column, value in zip(_KEY, key, strict=True)]
-        return self._baselines(*same).get(key)
-
     def baselines(self) -> dict[BenchmarkKey, Baseline]:
         """Every baseline there is."""
-        return self._baselines()
+        newest_first = func.row_number().over(
+            partition_by=_KEY, order_by=(BENCHMARKS.c.time.desc(), BENCHMARKS.c.id.desc())
+        )
+        passed = (
+            select(*_KEY, BENCHMARKS.c.metric, BENCHMARKS.c.value, newest_first.label("age"))
+            .where(BENCHMARKS.c.verdict == str(Verdict.PASS), BENCHMARKS.c.value.is_not(None))
+            .subquery()
+        )
+        query = select(passed).where(passed.c.age <= SAMPLES).order_by(passed.c.age)
+        samples: dict[BenchmarkKey, list[tuple[str, float]]] = {}
+        for row in self._rows(query):
+            key = _key(row)
+            samples.setdefault(key, []).append((row["metric"], row["value"]))
+        found = {key: _of_latest_metric(key, measured) for key, measured in samples.items()}
+        return {key: baseline for key, baseline in found.items() if baseline is not None}
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The latest runs, newest first, without those that ended before they did anything."""
@@ -112,15 +109,11 @@ class History:
         query = select(HOSTS.c.host).distinct().order_by(HOSTS.c.host)
         return [row["host"] for row in self._rows(query)]
 
-    def benchmarks(
-        self, *, host: str | None = None, run: str | None = None, limit: int = 50
-    ) -> list[Benchmark]:
-        """The latest measurements, newest first; of one host or run where that is given."""
+    def benchmarks(self, *, host: str | None = None, limit: int = 50) -> list[Benchmark]:
+        """The latest measurements, newest first; of one host where that is given."""
         query = select(BENCHMARKS).order_by(BENCHMARKS.c.time.desc(), BENCHMARKS.c.id.desc())
         if host is not None:
             query = query.where(BENCHMARKS.c.host == host)
-        if run is not None:
-            query = query.where(BENCHMARKS.c.run == run)
         return [_benchmark(row) for row in self._rows(query.limit(limit))]
 
     def close(self) -> None:
@@ -139,24 +132,6 @@ class History:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _baselines(self, *where: ColumnElement[bool]) -> dict[BenchmarkKey, Baseline]:
-        newest_first = func.row_number().over(
-            partition_by=_KEY, order_by=(BENCHMARKS.c.time.desc(), BENCHMARKS.c.id.desc())
-        )
-        passed = (
-            select(*_KEY, BENCHMARKS.c.metric, BENCHMARKS.c.value, newest_first.label("age"))
-            .where(BENCHMARKS.c.verdict == str(Verdict.PASS), BENCHMARKS.c.value.is_not(None))
-            .where(*where)
-            .subquery()
-        )
-        query = select(passed).where(passed.c.age <= SAMPLES).order_by(passed.c.age)
-        samples: dict[BenchmarkKey, list[tuple[str, float]]] = {}
-        for row in self._rows(query):
-            key = _key(row)
-            samples.setdefault(key, []).append((row["metric"], row["value"]))
-        found = {key: _of_latest_metric(key, measured) for key, measured in samples.items()}
-        return {key: baseline for key, baseline in found.items() if baseline is not None}
 
     def _write(self, work: Callable[[Connection], None]) -> None:
         if self._engine is None:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 FAULTS = ("refuse", "cut-after:BYTES", "new-host-key")
 START_SECONDS = 60
 ANSWER_SECONDS = 10
-LOG_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)

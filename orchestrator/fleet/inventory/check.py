@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import InventoryError
-from orchestrator.fleet.inventory import documents, loading, names, values
+from orchestrator.fleet.inventory import documents, names, reading, values
 from orchestrator.fleet.inventory.lint import Lint
 from orchestrator.fleet.inventory.problems import FileError, Problem
 from orchestrator.fleet.inventory.sources import YAML_EXTENSIONS, files, kind_of, read_source
@@ -35,7 +35,7 @@ def check(
     problems = lint.problems
     groups, hosts = {"all", "ungrouped", *lint.groups}, set(lint.hosts)
     try:
-        inventory = loading.read(path)
+        inventory = reading.read(path)
     except InventoryError as exc:
         problem = _problem(exc, path)
         if (problem.file, problem.line) not in {(known.file, known.line) for known in problems}:
@@ -49,17 +49,11 @@ def check(
     return sorted(set(problems), key=lambda found: (str(found.file), found.line, found.message))
 
 
-def problems_that_stop(path: Path) -> list[Problem]:
-    """Those problems with which no fleet command may run: mistyped variables that reach a host.
-
-    `load` raises the first of them. Raises InventoryError when the inventory cannot be read.
-    """
-    inventory = loading.read(path)
-    return misspelt_variables(path, inventory) if loading.misspelt_names(inventory) else []
-
-
 def misspelt_variables(path: Path, inventory: Inventory) -> list[Problem]:
-    """The places of all mistyped variables in an inventory that was read."""
+    """The places of all mistyped variables in an inventory that was read.
+
+    With them no fleet command may run; the other mistakes that `check` finds stop nothing.
+    """
     known = values.Known()
     lint, texts = _lint(path, known)
     found = [*lint.problems, *_in_texts(inventory, path, texts, known, lint.problems)]

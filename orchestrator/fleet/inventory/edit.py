@@ -10,7 +10,7 @@ import yaml
 
 from orchestrator.errors import InventoryError, UsageError
 from orchestrator.files import PUBLIC, write_atomically
-from orchestrator.fleet.inventory import addresses, documents, loading
+from orchestrator.fleet.inventory import addresses, documents, reading
 from orchestrator.fleet.inventory.names import misspelt, suggestion
 from orchestrator.fleet.inventory.sources import Source, sources
 from orchestrator.spelling import did_you_mean
@@ -53,7 +53,7 @@ def remove_host(path: Path, name: str) -> list[Path]:
     Its file in `host_vars/` stays. Raises UsageError for an unknown host, InventoryError for a
     host that comes from a range and for an inventory that is not YAML.
     """
-    inventory = loading.read(path)
+    inventory = reading.read(path)
     if name not in inventory.hosts:
         raise UsageError(
             f"the inventory has no host '{name}'", hint=suggestion(name, inventory.hosts)
@@ -158,7 +158,7 @@ def _check_new(path: Path, name: str, variables: Mapping[str, Any]) -> None:
     for variable in variables:
         if hint := misspelt(variable):
             raise UsageError(f"unknown variable '{variable}'", hint=hint)
-    inventory = loading.read(path)
+    inventory = reading.read(path)
     if name in inventory.hosts:
         raise UsageError(
             f"the inventory has the host '{name}' already",
@@ -190,7 +190,7 @@ def _file_of_group(path: Path, found: list[Source], group: str, *, create: bool)
     with_hosts = [file for file, body in bodies if body.get("hosts")]
     if bodies:
         return with_hosts[0] if with_hosts else bodies[0][0]
-    known = loading.read(path).groups
+    known = reading.read(path).groups
     if group not in known and not create:
         hint = f"{did_you_mean(group, known)} --create-group makes it.".lstrip()
         raise UsageError(f"there is no group '{group}'", hint=hint)

@@ -1,59 +1,26 @@
-"""From an inventory's files to its hosts and groups."""
+"""An inventory that commands may work with: read, and without mistyped variables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.fleet.host import Host, Inventory
-from orchestrator.fleet.inventory import documents, names, program, variables
+from orchestrator.fleet.inventory import reading
 from orchestrator.fleet.inventory.problems import FileError
-from orchestrator.fleet.inventory.sources import sources
-from orchestrator.fleet.inventory.tree import Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.fleet.host import Inventory
+
 
 def load(path: Path) -> Inventory:
-    """The hosts and groups of an inventory file or folder, each host with its merged variables.
+    """The hosts and groups of an inventory file or folder, as `reading.read` gives them.
 
-    YAML is read here; when any file needs Ansible, the whole inventory is read by
-    `ansible-inventory`, so that precedence between the files is exact. Jinja in variables stays
-    text. Raises InventoryError for what is wrong, a mistyped variable of ours included.
+    Raises InventoryError for what is wrong, a mistyped variable of ours included.
     """
-    inventory = read(path)
-    if misspelt_names(inventory):
-        from orchestrator.fleet.inventory import check  # noqa: PLC0415  # only to say where it is
+    inventory = reading.read(path)
+    if reading.misspelt_names(inventory):
+        from orchestrator.fleet.inventory import check  # noqa: PLC0415 - only to say where it is
 
         raise FileError(check.misspelt_variables(path, inventory)[0])
     return inventory
-
-
-def read(path: Path) -> Inventory:
-    """As `load`, with mistyped variables left in."""
-    found = sources(path)
-    for source in found:
-        if source.data is None:
-            return program.load(path, f"{source.path}: {source.needs_ansible}")
-    tree = Tree()
-    for source in found:
-        tree.add_document(source.path, source.data or {})
-    tree.settle()
-    try:
-        merged = variables.merged(tree, variables.base_dir(path))
-    except documents.NeedsAnsible as exc:
-        return program.load(path, f"{path}: {exc}")
-    groups_of = tree.groups_of_hosts()
-    return Inventory(
-        hosts={
-            name: Host(name, tuple(sorted(groups_of[name] - {"all"})), merged[name])
-            for name in tree.hosts
-        },
-        groups={name: tree.members(name) for name in tree.groups},
-    )
-
-
-def misspelt_names(inventory: Inventory) -> set[str]:
-    """The names of mistyped variables that reach a host."""
-    used = {name for host in inventory.hosts.values() for name in host.vars}
-    return {name for name in used if isinstance(name, str) and names.misspelt(name)}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fleet.inventory import check as checking
-from orchestrator.fleet.inventory import names
+from orchestrator.fleet.inventory import load, names
 from orchestrator.fleet.inventory.check import check
+from orchestrator.fleet.inventory.problems import FileError
 from tests.fleet.inventory import ansible_says
 from tests.needs import needs_program
 
@@ -170,10 +170,12 @@ def test_only_typos_that_reach_a_host_stop_a_command(tmp_path):
         "pis:\n  hosts: {pi-1: {ansible_port: ssh, orchestrate_sit: berlin}}\n"
         "  vars:\n    orchestrate_model: nothing\n"
     )
-    problems = checking.problems_that_stop(tmp_path / "hosts.yml")
-    assert [(p.line, p.message) for p in problems] == [(2, "unknown variable 'orchestrate_sit'")]
+    with pytest.raises(FileError) as stopped:
+        load(tmp_path / "hosts.yml")
+    problem = stopped.value.problem
+    assert (problem.line, problem.message) == (2, "unknown variable 'orchestrate_sit'")
     (tmp_path / "hosts.yml").write_text(ONE)
-    assert checking.problems_that_stop(tmp_path / "hosts.yml") == []
+    assert load(tmp_path / "hosts.yml").hosts
 
 
 def test_the_example_fleet_is_well():
