@@ -67,12 +67,23 @@ def host_options(function: F) -> F:
     )(function)
 
 
+def one_line(message: str, hint: str) -> str:
+    """An error and its hint, as one line of a table shows them."""
+    return f"{message.rstrip('.')}. {hint}" if hint else message
+
+
 def confirm(question: str) -> None:
     """Ask; a no raises Abort. Raises UsageError where nobody can answer."""
+    if not agreed(question):
+        raise click.Abort
+
+
+def agreed(question: str) -> bool:
+    """What the operator answers to a question; raises UsageError where nobody can answer."""
     import sys
 
     from orchestrator.errors import UsageError
 
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on", hint="Give --yes to go ahead unasked.")
-    click.confirm(question, abort=True, err=True)
+    return click.confirm(question, err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, host_options, one_line, pass_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,11 +44,12 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None, refres
         survey = fleet.look(context, "facts", unknown)
         known |= {s.task.host.name: s.facts for s in survey.surveyed}
         failed = {f.task.host.name: f.error for f in survey.failed}
+    code = worst(error.exit_code for error in failed.values())
     if context.json:
-        context.emit(document(known, failed))
+        context.emit({"exit_code": code, **document(known, failed)})
     else:
         show(context.console, known, failed)
-    return worst(error.exit_code for error in failed.values())
+    return code
 
 
 def document(known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def show(
     for column in ("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "heat"):
         table.add_column(column, header_style="dim")
     for name, error in failed.items():
-        told = f"{error.message}. {error.hint}"
+        told = one_line(error.message, error.hint)
         table.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 5)
     for name, facts in known.items():
         table.add_row(

@@ -46,6 +46,7 @@ def show_plan(
 ) -> int:
     """Print the plan and return the exit code; hosts that could not be asked count."""
     from orchestrator.cli import fleet
+    from orchestrator.rollout.outcome import worst
 
     inventory, hosts = fleet.choose(context, groups, limit)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
@@ -59,13 +60,12 @@ def show_plan(
     else:
         survey = fleet.look(context, "plan", hosts, wanted)
         plans, failed = survey.plans, survey.failed
+    code = worst(f.error.exit_code for f in failed)
     if context.json:
-        context.emit(document(plans, failed))
+        context.emit({"exit_code": code, **document(plans, failed)})
     else:
         show(context.console, plans, failed)
-    from orchestrator.rollout.outcome import worst
-
-    return worst(f.error.exit_code for f in failed)
+    return code
 
 
 def document(plans: Sequence[HostPlan], failed: Sequence[Failed]) -> dict[str, Any]:

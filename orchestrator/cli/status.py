@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, host_options, one_line, pass_context
+from orchestrator.errors import UnreachableError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from orchestrator.errors import OrchestrateError
 
 STYLES = {"ok": "green", "drift": "yellow", "unverified": "yellow", "failing": "bold red"}
 
@@ -30,13 +33,18 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None) -> int
     code = worst(error.exit_code for error in failed.values())
     documents: dict[str, Any] = {name: row.as_dict() for name, row in rows.items()}
     documents |= {
-        name: {"state": "unreachable", "error": error.as_dict()} for name, error in failed.items()
+        name: {"state": unseen(error), "error": error.as_dict()} for name, error in failed.items()
     }
     if context.json:
         context.emit({"exit_code": code, "hosts": documents})
     else:
         show(context.console, documents)
     return code
+
+
+def unseen(error: OrchestrateError) -> str:
+    """The state of a host that did not tell its own."""
+    return "unreachable" if isinstance(error, UnreachableError) else "unknown"
 
 
 def show(console: Console, documents: dict[str, Any]) -> None:
@@ -47,13 +55,12 @@ def show(console: Console, documents: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("host", "state", "wanted", "active", "verdict", ""):
         table.add_column(column, header_style="dim")
-    order = ["unreachable", "failing", "drift", "unverified", "empty", "ok"]
+    order = ["unreachable", "unknown", "failing", "drift", "unverified", "empty", "ok"]
     for name, row in sorted(documents.items(), key=lambda i: (order.index(i[1]["state"]), i[0])):
         if "error" in row:
-            told = f"{row['error']['message']}. {row['error']['hint']}"
-            table.add_row(
-                Text(name, "bold"), Text("unreachable", "magenta"), "", "", "", Text(told)
-            )
+            told = one_line(row["error"]["message"], row["error"]["hint"])
+            state = Text(row["state"], "magenta")
+            table.add_row(Text(name, "bold"), state, "", "", "", Text(told))
             continue
         table.add_row(
             Text(name, "bold"),

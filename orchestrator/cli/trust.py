@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.common import Context, pass_context
+from orchestrator.cli.common import Context, agreed, pass_context
 from orchestrator.errors import HostKeyError
 
 
@@ -38,7 +38,7 @@ def command(context: Context, host: str, replace: bool, yes: bool) -> int:
                 code="host_key_mismatch",
                 hint="If the host was reinstalled, give --replace.",
             )
-        if yes or click.confirm(f"  Add it to {offered.file}?", err=True):
+        if yes or agreed(f"  Add it to {offered.file}?"):
             trust.remember(offered)
             added.append(chosen.name)
     context.emit({"trusted": added})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, agreed, host_options, one_line, pass_context
 
 
 @click.command("unlock")
@@ -29,13 +29,13 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None, yes: b
                 continue
             held = commands.locked(surveyed.lock, name)
             click.echo(held.message, err=True)
-            if yes or click.confirm("Break it?", err=True):
+            if yes or agreed("Break it?"):
                 surveyed.session.break_lock()
                 broken.append(name)
     finally:
         run.abandon(survey)
     for failed in survey.failed:
-        click.echo(f"{failed.error.message}. {failed.error.hint}", err=True)
+        click.echo(one_line(failed.error.message, failed.error.hint), err=True)
     context.emit({"unlocked": broken})
     if not context.json:
         click.echo(f"Unlocked: {', '.join(broken)}." if broken else "Nothing was unlocked.")

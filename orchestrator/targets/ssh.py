@@ -14,7 +14,7 @@ from fabric import Config, Connection
 
 from orchestrator.errors import AuthError, HostKeyError, UnreachableError
 from orchestrator.targets import channel as channels
-from orchestrator.targets import shell
+from orchestrator.targets import known_hosts, shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -201,8 +201,7 @@ def _secure(connection: Connection, spec: ConnectionSpec) -> None:
     hop: Connection | str | None = connection
     while isinstance(hop, Connection):
         for path in known_hosts_files(spec, hop):
-            if path.is_file():
-                hop.client.load_system_host_keys(str(path))
+            known_hosts.load(path, hop.client.load_system_host_keys)
         hop.client.set_missing_host_key_policy(_Refuse())
         hop = hop.gateway
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from orchestrator.targets import ssh
+from orchestrator.files import write_atomically
+from orchestrator.targets import known_hosts, ssh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.targets.connection import ConnectionSpec
 
 SSH_PORT = 22
+OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def offered_key(spec: ConnectionSpec) -> OfferedKey:
     if connection.port != SSH_PORT:
         name = f"[{connection.host}]:{connection.port}"
     file = ssh.known_hosts_files(spec)[0]
-    entries = paramiko.HostKeys(str(file)) if file.is_file() else paramiko.HostKeys()
+    entries = paramiko.HostKeys()
+    known_hosts.load(file, entries.load)
     before = entries.lookup(name)
     if before is None:
         known = "no"
@@ -66,16 +69,19 @@ def remember(offered: OfferedKey) -> None:
     lines = offered.file.read_text(encoding="utf-8").splitlines() if offered.file.is_file() else []
     kept = [line for line in lines if not _is_of(line, offered.name)]
     kept.append(f"{offered.name} {offered.kind} {offered.key.get_base64()}")
-    scratch = offered.file.with_name(offered.file.name + ".new")
-    scratch.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    scratch.chmod(0o600)
-    scratch.replace(offered.file)
+    text = "\n".join(kept) + "\n"
+    write_atomically(offered.file.resolve(), text.encode(), mode=OWNER_ONLY)
 
 
 def _is_of(line: str, name: str) -> bool:
-    entry = paramiko.hostkeys.HostKeyEntry.from_line(line) if line.strip() else None
+    """Whether the line has a plain key of the host; comments and marked lines have none."""
+    try:
+        entry = paramiko.hostkeys.HostKeyEntry.from_line(line.strip())
+    except paramiko.hostkeys.InvalidHostKey:
+        return False
     if entry is None:
         return False
     entries = paramiko.HostKeys()
-    entries.add(entry.hostnames[0], entry.key.get_name(), entry.key)
+    for host in entry.hostnames:
+        entries.add(host, entry.key.get_name(), entry.key)
     return entries.lookup(name) is not None
