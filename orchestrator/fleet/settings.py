@@ -28,8 +28,8 @@ class Settings:
     """The settings of a fleet project.
 
     `inventory` is relative to the project; `parallel` counts hosts worked on at a time; timeouts,
-    `keepalive` (0 for none) and `facts_max_age` are in seconds; `history` is an SQLAlchemy URL;
-    `keep` counts the releases kept on each host. Profiles are in the order of the file.
+    `keepalive` (0 for none) and `facts_max_age` are in seconds; `history` is an SQLAlchemy URL.
+    Profiles are in the order of the file.
     """
 
     profiles: tuple[Profile, ...]
@@ -39,7 +39,6 @@ class Settings:
     command_timeout: float = 60.0
     keepalive: int = 15
     history: str = "sqlite:///.orchestrate/history.db"
-    keep: int = 3
     facts_max_age: float = 3600.0
 
 

@@ -251,5 +251,5 @@ def _require_servers() -> None:
     if importlib.util.find_spec("asyncssh") is None:
         raise UsageError(
             "the lab needs asyncssh, which is not installed",
-            hint="pip install 'orchestrate[lab]'",
+            hint="pip install asyncssh numpy onnx onnxruntime",
         )

@@ -34,7 +34,7 @@ def mistakes(text: str) -> list[str]:
 
 def test_defaults():
     settings = parsed(SMALLEST)
-    assert (settings.inventory, settings.parallel, settings.keep) == ("inventory/", 32, 3)
+    assert (settings.inventory, settings.parallel) == ("inventory/", 32)
     assert (settings.connect_timeout, settings.command_timeout) == (10, 60)
     [profile] = settings.profiles
     assert profile.when == "true"
@@ -95,9 +95,9 @@ def changed(old: str, new: str) -> str:
         ("profiles: {}\n", "orchestrate.yml:1: profiles: must not be empty", "mapping"),
         ("- a\n", "orchestrate.yml:1: top level: expected a mapping", "profiles"),
         ("a: [\n", "orchestrate.yml:2:1: not valid YAML", ""),
-        (SMALLEST + "keep: 1\nkeep: 2\n", "orchestrate.yml:7:1: 'keep' stands twice", ""),
+        (SMALLEST + "parallel: 1\nparallel: 2\n", "orchestrate.yml:7:1: 'parallel' stands twice", ""),
         (SMALLEST + "parralel: 3\n", "orchestrate.yml:6: parralel: unknown key", "'parallel'"),
-        (SMALLEST + "keep: 0\n", "orchestrate.yml:6: keep: must be at least 1", "releases"),
+        (SMALLEST + "parallel: 0\n", "orchestrate.yml:6: parallel: must be at least 1", ""),
         (SMALLEST + "parallel: many\n", "orchestrate.yml:6: parallel: expected a whole", "32"),
         (SMALLEST + "history: h.db\n", "orchestrate.yml:6: history: 'h.db' does not", "sqlite"),
         (SMALLEST + "connect_timeout: 0\n", "orchestrate.yml:6: connect_timeout: must", "seconds"),
@@ -236,7 +236,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(
             ["profiles", "pi", "when", "artifacts", "config", "engine", "verify", "vars", "format",
-             "kind", "run", "keep", "precision", "x"]
+             "kind", "run", "parallel", "precision", "x"]
         ) | st.text(max_size=4),
         inner,
         max_size=4,

@@ -54,7 +54,7 @@ def find(name: str, reason: str) -> str:
         return program
     raise InventoryError(
         f"{reason}, and the program {name} is not installed",
-        hint="pip install 'orchestrate[ansible]'",
+        hint="pip install ansible-core",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.needs import needs_program
 
-HOW_TO_GET = "pip install 'orchestrate[ansible]'"
+HOW_TO_GET = "pip install ansible-core"
 CASES = Path(__file__).parent / "cases"
 
 

@@ -55,7 +55,7 @@ def test_says_how_to_get_ansible(case, monkeypatch):
     monkeypatch.setattr(program.shutil, "which", lambda name, path=None: None)
     with pytest.raises(InventoryError, match="ansible-inventory is not installed") as caught:
         inventory.load(ansible_says.inventory_of(case))
-    assert caught.value.hint == "pip install 'orchestrate[ansible]'"
+    assert caught.value.hint == "pip install ansible-core"
 
 
 def test_ansible_is_never_imported():
