@@ -24,7 +24,6 @@ from orchestrator.verify.result import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Self
 
     from sqlalchemy import Connection, Engine, Select
@@ -125,12 +124,7 @@ class History:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def _write(self, work: Callable[[Connection], None]) -> None:

@@ -22,7 +22,6 @@ from orchestrator.targets import commands
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from orchestrator.fleet.facts import Facts
@@ -234,12 +233,7 @@ class HostSession:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def _helper(self, script: bytes) -> Completed:

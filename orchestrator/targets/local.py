@@ -13,7 +13,6 @@ from orchestrator.targets.base import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
     from typing import Self
 
     from orchestrator.targets.connection import ConnectionSpec
@@ -54,12 +53,7 @@ class LocalTarget:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def _execute(

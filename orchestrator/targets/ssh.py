@@ -18,7 +18,6 @@ from orchestrator.targets import known_hosts, shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
     from typing import Self
 
     from orchestrator.targets.base import Completed
@@ -84,12 +83,7 @@ class SSHTarget:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def _exec(self, command: str) -> paramiko.Channel:

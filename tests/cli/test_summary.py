@@ -1,0 +1,52 @@
+"""What a run came to, as a person reads it."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli import summary
+from orchestrator.cli.common import Context
+from orchestrator.errors import UnreachableError, VerifyError
+from orchestrator.rollout.outcome import HostOutcome, RunResult, Status
+
+SLOW = VerifyError("too slow.", hint="Look at it.")
+HOSTS = (
+    HostOutcome("pi-1", Status.DEPLOYED, release="a-1", active="kata@v2", bytes_sent=40_000_000),
+    HostOutcome("pi-2", Status.UNREACHABLE, exit_code=5, error=UnreachableError("no answer")),
+    HostOutcome(
+        "pi-3", Status.ROLLED_BACK, exit_code=3, release="b-1", active="kata@v1", error=SLOW
+    ),
+)
+RESULT = RunResult("r1", HOSTS)
+
+
+def test_a_log_has_one_line_a_host_worst_first(capsys):
+    summary.show(Context(), RESULT)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "pi-3  rolled back  to kata@v1: too slow. Look at it.",
+        "pi-2  unreachable  no answer",
+        "pi-1  deployed     kata@v2 (a-1) · 40.0 MB sent",
+    ]
+    assert lines[-1] == "1 rolled back, 1 unreachable, 1 deployed · run r1 · exit 3"
+
+
+def test_a_terminal_shows_the_same(monkeypatch):
+    monkeypatch.setattr(
+        summary, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True))
+    )
+    context = Context()
+    context.console = Console(width=120, record=True, file=io.StringIO())
+    summary.show(context, RESULT)
+    said = context.console.export_text()
+    order = [said.index(name) for name in ("pi-3", "pi-2", "pi-1")]
+    assert order == sorted(order)
+    assert "to kata@v1: too slow. Look at it." in said
+    assert said.rstrip().endswith("run r1 · exit 3")
+
+
+@pytest.mark.parametrize(("exit_code", "style"), [(0, "green"), (3, "yellow")])
+def test_going_back_is_green_where_it_was_asked_for(exit_code, style):
+    assert summary.style_of(HostOutcome("h", Status.ROLLED_BACK, exit_code=exit_code)) == style
