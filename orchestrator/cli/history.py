@@ -10,7 +10,7 @@ from orchestrator.cli.common import Context, pass_context
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rich.table import Table
 
@@ -99,10 +99,11 @@ def show_run(context: Context, detail: RunDetail) -> None:
         return
     show_runs(context, [detail.run])
     context.console.print()
-    hosts_table = _table("host", "status", "release", "verdict", "")
+    hosts_table = _table("host", "status", "tried", "active", "verdict", "")
     for record in detail.hosts:
         hosts_table.add_row(_styled(record.host, "bold"), *_outcome(record))
     context.console.print(hosts_table)
+    show_words(context, detail.hosts)
     context.console.print()
     steps_table = _table("after", "host", "state", "release", "")
     for step in detail.transitions:
@@ -123,10 +124,20 @@ def show_host(context: Context, host: str, records: list[HostRecord]) -> None:
     if context.json:
         context.emit({"host": host, "runs": [asdict(record) for record in records]})
         return
-    table = _table("run", "ended", "status", "release", "verdict", "")
+    table = _table("run", "ended", "status", "tried", "active", "verdict", "")
     for record in records:
         table.add_row(_styled(record.run, "bold"), _local(record.time), *_outcome(record))
     context.console.print(table)
+    show_words(context, records[:1])
+
+
+def show_words(context: Context, records: Iterable[HostRecord]) -> None:
+    """Print what the engine itself said where a host did not pass."""
+    for record in records:
+        verify = record.outcome.get("verify") or {}
+        if verify.get("verdict") != "pass" and verify.get("detail"):
+            context.console.print(f"\nwhat the engine said on {record.host}:", style="bold")
+            context.console.print(_styled(verify["detail"]))
 
 
 def show_benchmarks(
@@ -134,6 +145,8 @@ def show_benchmarks(
 ) -> None:
     """Print one line a measurement, then the baselines."""
     from dataclasses import asdict
+
+    from orchestrator.verify.baseline import amount
 
     if context.json:
         measured = [asdict(b) | {"key": b.key._asdict()} for b in benchmarks]
@@ -166,7 +179,7 @@ def show_benchmarks(
             f"{key.format} {key.precision}",
             key.engine,
             f"{baseline.median:.4g} {baseline.metric.replace('_per_', '/')}",
-            f"± {baseline.spread:.2g}",
+            f"± {amount(baseline.spread)}",
             str(baseline.samples),
         )
     context.console.print(table)
@@ -203,12 +216,13 @@ def _refuse(problem: str) -> None:
 
 
 def _outcome(record: HostRecord) -> tuple[Any, ...]:
-    """Status, release, verdict and reason as cells."""
+    """Status, what was tried, what is active, verdict and reason as cells."""
     outcome = record.outcome
     verify = outcome.get("verify") or {}
     error = outcome.get("error") or {}
     return (
         _status(record.status),
+        outcome.get("tried") or "",
         outcome.get("release") or "nothing",
         _status(verify.get("verdict", "")),
         _styled(error.get("message") or verify.get("reason", "")),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.events import Event, HostFinished, Progress, StateEntered
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.live import Live
     from rich.table import Table
 
@@ -28,6 +26,7 @@ class Row:
     total: int = 0
     first: int = 0
     since: float = 0.0
+    entered: float = field(default_factory=time.monotonic)
 
 
 class LiveTable:
@@ -39,6 +38,7 @@ class LiveTable:
     def __init__(self, hosts: int, *, on_stdout: bool) -> None:
         self._count = hosts
         self._rows: dict[str, Row] = {}
+        self._reverting: dict[str, str] = {}
         self._finished: dict[str, int] = {}
         self._shown = sys.stderr.isatty() and (not on_stdout or sys.stdout.isatty())
         self._live: Live | None = None
@@ -58,12 +58,7 @@ class LiveTable:
             )
             self._live.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         """Stop, and take the table off the screen."""
         if self._live is not None:
             self._live.stop()
@@ -72,7 +67,11 @@ class LiveTable:
     def on_event(self, event: Event) -> None:
         """Take in one event; drawing happens apart from it."""
         if isinstance(event, StateEntered):
-            self._rows[event.host] = Row(event.state, event.detail or event.release or "")
+            if event.state == "revert":
+                self._reverting[event.host] = event.detail
+            why = self._reverting.get(event.host)
+            detail = f"going back: {why}" if why else event.detail or event.release or ""
+            self._rows[event.host] = Row(event.state, detail)
         elif isinstance(event, Progress):
             row = self._rows.setdefault(event.host, Row("stage"))
             if row.total != event.total or row.detail != event.what:
@@ -96,11 +95,16 @@ class LiveTable:
             + (f": {done}" if done else ""),
             caption_justify="left",
         )
-        for column in ("host", "state", "", ""):
-            table.add_column(column)
-        for name, row in list(self._rows.items()):
+        table.add_column("host", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column("for", justify="right", no_wrap=True)
+        table.add_column("")
+        table.add_column("")
+        now = time.monotonic()
+        for name, row in sorted(self._rows.items()):
             bar = ProgressBar(row.total, row.done, width=24) if row.total else ""
-            table.add_row(name, row.state, bar, speed(row) if row.total else row.detail)
+            told = speed(row) if row.total else row.detail
+            table.add_row(name, row.state, f"{now - row.entered:.0f} s", bar, told)
         return table
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.planning.diff import HostPlan
     from orchestrator.rollout.host_run import Failed
 
+DIFF_HEADER = 2  # lines that name the two releases
+
 
 @click.command("plan")
 @host_options
@@ -99,14 +101,15 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
             human_size(plan.bytes_to_send) if plan.bytes_to_send else "",
             Text("; ".join(plan.reasons)),
         )
-    console.print(table)
-    diffs: dict[str, list[str]] = {}
+    diffs: dict[tuple[str, ...], list[str]] = {}
     for plan in plans:
         if plan.config_diff and plan.present.config:
-            diffs.setdefault(plan.config_diff, []).append(plan.host)
-    for diff, names in diffs.items():
-        console.print(f"\nconfig of {', '.join(names)}", style="bold")
-        console.print(Text(diff.rstrip("\n")))
+            changes = tuple(plan.config_diff.splitlines()[DIFF_HEADER:])
+            diffs.setdefault(changes, []).append(plan.host)
+    for changes, names in diffs.items():
+        console.print(f"config of {', '.join(names)}", style="bold")
+        console.print(Text("\n".join((*changes, ""))))
+    console.print(table)
     changing = sum(bool(plan.steps) for plan in plans)
     total = human_size(sum(plan.bytes_to_send for plan in plans))
     console.print(

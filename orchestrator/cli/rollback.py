@@ -9,7 +9,9 @@ from orchestrator.cli.common import Context, confirm, host_options, pass_context
 
 @click.command("rollback")
 @host_options
-@click.option("--to", metavar="RELEASE", help="Default: what last passed there before this one.")
+@click.option(
+    "--to", metavar="RELEASE", help="A release, or NAME@VERSION; default: what last passed before."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_context
 def command(

@@ -31,6 +31,8 @@ def show(context: Context, result: RunResult) -> None:
     rows = [(h.host, str(h.status).replace("_", " "), sentence(h)) for h in hosts]
     counts = Counter(status for _, status, _ in rows)
     total = ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "no hosts"
+    if result.interrupted:
+        total = f"interrupted: {total}"
     closing = f"{total} · run {result.run} · exit {result.exit_code}"
     if not sys.stdout.isatty():
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]

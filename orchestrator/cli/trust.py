@@ -9,12 +9,14 @@ from orchestrator.errors import HostKeyError
 
 
 @click.command("trust")
-@click.argument("host", metavar="HOST")
+@click.argument("host", metavar="PATTERN")
 @click.option("--replace", is_flag=True, help="Also when another key is known for the host.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_context
 def command(context: Context, host: str, replace: bool, yes: bool) -> int:
-    """Show the key a host offers and add it to known_hosts.
+    """Show the keys that hosts offer and add them to known_hosts.
+
+    PATTERN is a host, a group or a pattern, as in --limit.
 
     Compare the fingerprint with what the host itself says:
     ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
@@ -41,5 +43,6 @@ def command(context: Context, host: str, replace: bool, yes: bool) -> int:
         if yes or agreed(f"  Add it to {offered.file}?"):
             trust.remember(offered)
             added.append(chosen.name)
+            click.echo(f"  added to {offered.file}", err=True)
     context.emit({"trusted": added})
     return 0

@@ -21,6 +21,23 @@ def way_back(present: Present) -> str | None:
     return stack[-1] if stack else None
 
 
+def release_named(present: Present, name: str) -> str | None:
+    """The release on the host that an operator means: its id, or NAME@VERSION.
+
+    Of several of one version, with other configs, the one that passed last is meant.
+    """
+    if name in present.releases:
+        return name
+    model, _, version = name.partition("@")
+    prefix = f"{model}-{version}-"
+    same = [r for r in _passed_in_order(present) if _is_of(r, prefix) and r in present.releases]
+    return next((r for r in reversed(same) if present.passed(r)), None)
+
+
+def _is_of(release: str, prefix: str) -> bool:
+    return release.startswith(prefix) and "-" not in release.removeprefix(prefix)
+
+
 def _passed_in_order(present: Present) -> list[str]:
     stack: list[str] = []
     for line in present.audit:

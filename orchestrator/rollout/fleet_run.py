@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.errors import InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
-from orchestrator.planning.way_back import way_back
+from orchestrator.planning.way_back import release_named, way_back
 from orchestrator.rollout.host_run import (
     Failed,
     HostTask,
@@ -28,13 +28,14 @@ from orchestrator.rollout.session import Run
 from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.fleet.host import Host
     from orchestrator.fleet.settings import Settings
     from orchestrator.history.records import BenchmarkKey
     from orchestrator.planning.diff import HostPlan
+    from orchestrator.planning.present import Present
     from orchestrator.verify.baseline import Baseline
 
 T = TypeVar("T")
@@ -137,16 +138,20 @@ class FleetRun:
     def ways_back(self, survey: Survey, to: str | None) -> dict[str, tuple[str | None, str]]:
         """For each surveyed host what is active and what it goes back to.
 
-        That is `to`, or what last passed there before the active release. Raises UsageError when a
-        host has no such release.
+        That is `to`, a release or NAME@VERSION, or what last passed there before the active
+        release. Raises UsageError, naming every host, when some have no such release.
         """
         ways: dict[str, tuple[str | None, str]] = {}
+        without: dict[str, Present] = {}
         for surveyed in survey.surveyed:
             name, present = surveyed.task.host.name, surveyed.present
-            target = to or way_back(present)
-            if target is None or target not in present.releases:
-                raise no_way_back(name, to, present.releases)
-            ways[name] = (present.current, target)
+            target = way_back(present) if to is None else release_named(present, to)
+            if target is None:
+                without[name] = present
+            else:
+                ways[name] = (present.current, target)
+        if without:
+            raise no_way_back(to, without)
         return ways
 
     def rollback(self, survey: Survey, ways: Mapping[str, tuple[str | None, str]]) -> RunResult:
@@ -189,20 +194,20 @@ class FleetRun:
         self.bus.publish(RunFinished(run=self.id, outcome=outcome, exit_code=exit_code))
 
 
-def no_way_back(host: str, to: str | None, releases: Iterable[str]) -> UsageError:
-    """The error for a host without the release to go back to."""
-    there = ", ".join(releases) or "none"
+def no_way_back(to: str | None, without: Mapping[str, Present]) -> UsageError:
+    """The error for hosts without the release to go back to."""
+    names = ", ".join(without)
+    there = sorted({release for present in without.values() for release in present.releases})
+    hint = "Leave such hosts out with --limit."
+    if there:
+        hint = f"On the host: {', '.join(there)}. Name one with --to, or leave it out with --limit."
     if to is None:
         return UsageError(
-            f"{host}: no other release has passed there; on the host: {there}",
-            hint="Name one with --to, or leave the host out with --limit.",
+            f"{names}: nothing that passed before the active release is there",
+            hint=hint,
             code="nothing_to_roll_back_to",
         )
-    return UsageError(
-        f"{host}: release {to} is not there; on the host: {there}",
-        hint="Name one of these with --to, or leave the host out with --limit.",
-        code="no_such_release",
-    )
+    return UsageError(f"{names}: {to} is not there", hint=hint, code="no_such_release")
 
 
 def _together(wrong: Sequence[Failed]) -> InputError:

@@ -30,8 +30,13 @@ class Baseline:
 
     def __str__(self) -> str:
         """`rpi4 baseline (10.8 ± 0.4)`."""
-        spread = f" ± {self.spread:.2g}" if self.samples > 1 else ""
+        spread = f" ± {amount(self.spread)}" if self.samples > 1 else ""
         return f"{self.hardware_class} baseline ({self.median:.4g}{spread})"
+
+
+def amount(spread: float) -> str:
+    """A spread to two digits, never as a power of ten: `3.7`, `150`."""
+    return f"{spread:.2g}" if spread < 100 else f"{spread:.0f}"  # noqa: PLR2004
 
 
 def from_samples(hardware_class: str, metric: str, samples: Sequence[float]) -> Baseline | None:

@@ -95,7 +95,7 @@ def changed(old: str, new: str) -> str:
         ("profiles: {}\n", "orchestrate.yml:1: profiles: must not be empty", "mapping"),
         ("- a\n", "orchestrate.yml:1: top level: expected a mapping", "profiles"),
         ("a: [\n", "orchestrate.yml:2:1: not valid YAML", ""),
-        (SMALLEST + "parallel: 1\nparallel: 2\n", "orchestrate.yml:7:1: 'parallel' stands twice", ""),
+        (SMALLEST + "history: a\nhistory: b\n", "orchestrate.yml:7:1: 'history' stands twice", ""),
         (SMALLEST + "parralel: 3\n", "orchestrate.yml:6: parralel: unknown key", "'parallel'"),
         (SMALLEST + "parallel: 0\n", "orchestrate.yml:6: parallel: must be at least 1", ""),
         (SMALLEST + "parallel: many\n", "orchestrate.yml:6: parallel: expected a whole", "32"),

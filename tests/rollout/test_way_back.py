@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.planning.present import Present
-from orchestrator.planning.way_back import way_back
+from orchestrator.planning.way_back import release_named, way_back
 
 
 def commit(release, command="deploy", verdict="pass"):
@@ -71,3 +71,20 @@ def test_rolling_back_again_and_again_ends(order):
         audit.append(commit(back, "rollback"))
         current = back
     assert visited == list(reversed(order[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("net-v1-aaa", "net-v1-aaa"),
+        ("net@v1", "net-v1-bbb"),
+        ("net@v1-rc", "net-v1-rc-ccc"),
+        ("net@v2", None),
+        ("net@v3", None),
+        ("", None),
+    ],
+)
+def test_a_release_is_named_by_id_or_version(name, expected):
+    there = ("net-v1-aaa", "net-v1-bbb", "net-v1-rc-ccc", "net-v3-ddd")
+    audit = (*(commit(r) for r in there), verdict("net-v3-ddd", "fail"))
+    assert release_named(present("x", *audit, releases=there), name) == expected

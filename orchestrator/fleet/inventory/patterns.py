@@ -40,7 +40,10 @@ def select(
     if names is None:
         names = list(inventory.groups.get("all", ()))
     if not names:
-        raise UsageError(_nothing_left(limit, groups), hint="See them all: orchestrate inventory")
+        hint = "See them all: orchestrate inventory"
+        if not inventory.hosts:
+            hint = "Add one: orchestrate inventory add HOST --group GROUP --address ADDRESS"
+        raise UsageError(_nothing_left(limit, groups), hint=hint)
     return tuple(inventory.hosts[name] for name in names)
 
 
