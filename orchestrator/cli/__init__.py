@@ -55,11 +55,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with a suggestion for a mistyped name."""
         if args and not args[0].startswith("-") and args[0] not in self.SUMMARIES:
-            import difflib
+            from orchestrator.spelling import did_you_mean
 
-            near = difflib.get_close_matches(args[0], self.SUMMARIES, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " Try: orchestrate --help"
-            ctx.fail(f"No such command '{args[0]}'.{hint}")
+            hint = did_you_mean(args[0], self.SUMMARIES) or "Try: orchestrate --help"
+            ctx.fail(f"No such command '{args[0]}'. {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

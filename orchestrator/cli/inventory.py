@@ -121,12 +121,12 @@ def _row(host: Host) -> dict[str, Any]:
 
 
 def _check(context: Context) -> int:
+    from orchestrator.cli import fleet
     from orchestrator.fleet.inventory.check import check
-    from orchestrator.models.catalog import Catalog
 
     project = context.project
     profiles = [profile.name for profile in project.settings.profiles]
-    models = [version.ref for version in Catalog(project.artifacts).all_versions()]
+    models = [version.ref for version in fleet.catalog(context).all_versions()]
     problems = check(project.inventory, known_models=models or None, known_profiles=profiles)
     errors = sum(problem.level == "error" for problem in problems)
     exit_code = _BAD_INPUT if errors else 0

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from orchestrator.cli import fleet
 from orchestrator.cli.common import Context, pass_context
 from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.models.catalog import Catalog, FileState, OnFileProgress
     from orchestrator.models.manifest import Artifact, Golden, ModelVersion
@@ -35,7 +36,7 @@ def list_(context: Context, model: str | None) -> None:
     """Show all versions, or those of MODEL, oldest first."""
     from rich.table import Table
 
-    catalog = open_catalog(context)
+    catalog = fleet.catalog(context)
     versions = catalog.known_versions(model) if model else catalog.all_versions()
     context.emit({"versions": [described(catalog, version) for version in versions]})
     if context.json:
@@ -67,7 +68,7 @@ def list_(context: Context, model: str | None) -> None:
 @pass_context
 def show(context: Context, ref: str) -> None:
     """Show everything that is known of a version."""
-    catalog = open_catalog(context)
+    catalog = fleet.catalog(context)
     version = catalog.get(ref)
     context.emit(described(catalog, version))
     if context.json:
@@ -138,9 +139,9 @@ def add(
         sha256=sha256,
         golden=golden,
         memory_mb=memory_mb,
-        requires=dict(split_pair(text) for text in requires),
+        requires=split_pairs("--requires", requires),
     )
-    catalog = open_catalog(context)
+    catalog = fleet.catalog(context)
     with progress_bars() as progress:
         added = catalog.add(ref, new, progress)
     context.emit({**described(catalog, added.version), "added": added.new})
@@ -177,7 +178,7 @@ def golden(context: Context, net: Path, out: Path, katago: Path, settings: tuple
     """
     from orchestrator.engines.katago.golden import record
 
-    keys = dict(split_pair(pair) for pair in settings)
+    keys = split_pairs("--set", settings)
     document = record(katago, net, settings=keys)
     out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     context.emit({"golden": str(out), "positions": len(document["positions"])})
@@ -192,7 +193,7 @@ def golden(context: Context, net: Path, out: Path, katago: Path, settings: tuple
 def fetch(context: Context, ref: str | None) -> None:
     """Get the files that are missing or damaged here, of one version or all, from their sources."""
     with progress_bars() as progress:
-        repaired = open_catalog(context).fetch(ref, progress)
+        repaired = fleet.catalog(context).fetch(ref, progress)
     context.emit({"fetched": [state_row(state) for state in repaired]})
     for state in repaired:
         say(context, f"Fetched {state.file.filename} of {state.ref}.", "green")
@@ -205,7 +206,7 @@ def fetch(context: Context, ref: str | None) -> None:
 @pass_context
 def verify(context: Context, ref: str | None) -> int:
     """Hash every stored file anew, of one version or all; exit 2 when one is not right."""
-    states = open_catalog(context).verify(ref)
+    states = fleet.catalog(context).verify(ref)
     wrong = [state for state in states if state.problem]
     code = 2 if wrong else 0
     context.emit({"exit_code": code, "files": [state_row(state) for state in states]})
@@ -226,7 +227,7 @@ def verify(context: Context, ref: str | None) -> int:
 @pass_context
 def yank(context: Context, ref: str, reason: str) -> None:
     """Withdraw a version: hosts keep it, nobody gets it any more."""
-    catalog = open_catalog(context)
+    catalog = fleet.catalog(context)
     version = catalog.yank(ref, reason)
     context.emit(described(catalog, version))
     say(context, f"{version.ref} is yanked: {version.yanked}")
@@ -237,7 +238,7 @@ def yank(context: Context, ref: str, reason: str) -> None:
 @pass_context
 def unyank(context: Context, ref: str) -> None:
     """Allow a version again."""
-    catalog = open_catalog(context)
+    catalog = fleet.catalog(context)
     version = catalog.unyank(ref)
     context.emit(described(catalog, version))
     say(context, f"{version.ref} can be deployed again.")
@@ -260,7 +261,7 @@ def gc(context: Context, keep: int, dry_run: bool) -> None:
     What hosts use is known from this project's history and inventory. Manifests stay, so that
     `models fetch` can bring a file back.
     """
-    catalog = open_catalog(context)
+    catalog = fleet.catalog(context)
     removed = catalog.gc(keep, known_in_use(context, catalog), dry_run=dry_run)
     freed = sum(blob.size for blob in removed)
     rows = [{"sha256": b.sha256, "size": b.size, "refs": list(b.refs)} for b in removed]
@@ -270,13 +271,6 @@ def gc(context: Context, keep: int, dry_run: bool) -> None:
         say(context, f"{blob.sha256[:12]}…  {human_size(blob.size):>9}  {owners}")
     would = "would be removed" if dry_run else "removed"
     say(context, f"{count(len(removed))} {would}, {human_size(freed)}.")
-
-
-def open_catalog(context: Context) -> Catalog:
-    """The project's catalog."""
-    from orchestrator.models.catalog import Catalog
-
-    return Catalog(context.project.artifacts)
 
 
 def known_in_use(context: Context, catalog: Catalog) -> set[str]:
@@ -359,12 +353,12 @@ def state_row(state: FileState) -> dict[str, Any]:
     }
 
 
-def split_pair(text: str) -> tuple[str, str]:
-    """Name and value of NAME=VALUE; raises a usage error."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(f"{text!r} is not FACT=VALUE", param_hint="--requires")
-    return name, value
+def split_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """Values by name of what `option` was given, each NAME=VALUE; raises a usage error."""
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"{option} {text!r} is not of the form NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts)
 
 
 def kind(artifact: Artifact) -> str:
