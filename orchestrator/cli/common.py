@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.table import Table
 
     from orchestrator.fleet.project import Project
 
@@ -65,6 +66,16 @@ def host_options(function: F) -> F:
     return click.option(
         "--group", "groups", multiple=True, metavar="GROUP", help="Hosts of GROUP; repeatable."
     )(function)
+
+
+def table(*columns: str) -> Table:
+    """An empty table without lines, as every command prints them."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, header_style="dim")
+    return made
 
 
 def one_line(message: str, hint: str) -> str:

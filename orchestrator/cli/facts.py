@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, one_line, pass_context
+from orchestrator.cli.common import Context, host_options, one_line, pass_context, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,17 +64,14 @@ def show(
     console: Console, known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]
 ) -> None:
     """Print one line a host."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "heat"):
-        table.add_column(column, header_style="dim")
+    rows = table("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "heat")
     for name, error in failed.items():
         told = one_line(error.message, error.hint)
-        table.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 5)
+        rows.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 5)
     for name, facts in known.items():
-        table.add_row(
+        rows.add_row(
             Text(name, "bold"),
             facts.hardware_class,
             facts.board.model or ", ".join(gpu.name for gpu in facts.gpus),
@@ -84,7 +81,7 @@ def show(
             Text(engines(facts)),
             heat(facts),
         )
-    console.print(table)
+    console.print(rows)
     for name, facts in known.items():
         for warning in facts.warnings:
             console.print(Text(f"{name}: {warning}", "yellow"))

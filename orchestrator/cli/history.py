@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli import common
 from orchestrator.cli.common import Context, pass_context
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from rich.table import Table
 
     from orchestrator.history.records import Benchmark, HostRecord, RunDetail, RunRecord
     from orchestrator.history.store import History
@@ -73,7 +72,7 @@ def show_runs(context: Context, runs: list[RunRecord]) -> None:
     if not runs:
         context.console.print("No runs yet.")
         return
-    table = _table("run", "started", "command", "hosts", "outcome", "exit", "took", "by")
+    table = common.table("run", "started", "command", "hosts", "outcome", "exit", "took", "by")
     for run in runs:
         table.add_row(
             _styled(run.id, "bold"),
@@ -99,13 +98,13 @@ def show_run(context: Context, detail: RunDetail) -> None:
         return
     show_runs(context, [detail.run])
     context.console.print()
-    hosts_table = _table("host", "status", "tried", "active", "verdict", "")
+    hosts_table = common.table("host", "status", "tried", "active", "verdict", "")
     for record in detail.hosts:
         hosts_table.add_row(_styled(record.host, "bold"), *_outcome(record))
     context.console.print(hosts_table)
     show_words(context, detail.hosts)
     context.console.print()
-    steps_table = _table("after", "host", "state", "release", "")
+    steps_table = common.table("after", "host", "state", "release", "")
     for step in detail.transitions:
         steps_table.add_row(
             f"{step.time - detail.run.started:.2f} s",
@@ -124,7 +123,7 @@ def show_host(context: Context, host: str, records: list[HostRecord]) -> None:
     if context.json:
         context.emit({"host": host, "runs": [asdict(record) for record in records]})
         return
-    table = _table("run", "ended", "status", "tried", "active", "verdict", "")
+    table = common.table("run", "ended", "status", "tried", "active", "verdict", "")
     for record in records:
         table.add_row(_styled(record.run, "bold"), _local(record.time), *_outcome(record))
     context.console.print(table)
@@ -156,7 +155,7 @@ def show_benchmarks(
     if not benchmarks:
         context.console.print("No benchmarks yet.")
         return
-    table = _table("measured", "host", "class", "model", "artifact", "engine", "verdict", "")
+    table = common.table("measured", "host", "class", "model", "artifact", "engine", "verdict", "")
     for benchmark in benchmarks:
         key = benchmark.key
         table.add_row(
@@ -171,7 +170,7 @@ def show_benchmarks(
         )
     context.console.print(table)
     context.console.print()
-    table = _table("class", "model", "artifact", "engine", "baseline", "spread", "samples")
+    table = common.table("class", "model", "artifact", "engine", "baseline", "spread", "samples")
     for key, baseline in sorted(baselines.items()):
         table.add_row(
             _styled(key.hardware_class, "bold"),
@@ -227,15 +226,6 @@ def _outcome(record: HostRecord) -> tuple[Any, ...]:
         _status(verify.get("verdict", "")),
         _styled(error.get("message") or verify.get("reason", "")),
     )
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, header_style="dim")
-    return table
 
 
 def _status(word: str) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, host_options, pass_context, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,19 +81,16 @@ def document(plans: Sequence[HostPlan], failed: Sequence[Failed]) -> dict[str, A
 
 def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] = ()) -> None:
     """Print one line a host, the config diffs that differ from each other, and the total."""
-    from rich.table import Table
     from rich.text import Text
 
     from orchestrator.sizes import human_size
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("host", "action", "artifact", "config", "to send", "why"):
-        table.add_column(column, header_style="dim")
+    rows = table("host", "action", "artifact", "config", "to send", "why")
     for f in failed:
-        table.add_row(f.task.host.name, Text("cannot plan", "red"), "", "", "", f.error.message)
+        rows.add_row(f.task.host.name, Text("cannot plan", "red"), "", "", "", f.error.message)
     for plan in sorted(plans, key=lambda p: (p.action == "unchanged", p.host)):
         release = plan.release
-        table.add_row(
+        rows.add_row(
             Text(plan.host, "bold"),
             Text(plan.action, "dim" if plan.action == "unchanged" else "green"),
             f"{release.artifact.format} {release.artifact.precision}",
@@ -109,7 +106,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
     for changes, names in diffs.items():
         console.print(f"config of {', '.join(names)}", style="bold")
         console.print(Text("\n".join((*changes, ""))))
-    console.print(table)
+    console.print(rows)
     changing = sum(bool(plan.steps) for plan in plans)
     total = human_size(sum(plan.bytes_to_send for plan in plans))
     console.print(

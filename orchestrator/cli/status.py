@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, one_line, pass_context
+from orchestrator.cli.common import Context, host_options, one_line, pass_context, table
 from orchestrator.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -49,20 +49,17 @@ def unseen(error: OrchestrateError) -> str:
 
 def show(console: Console, documents: dict[str, Any]) -> None:
     """Print one line a host, those that need a look first."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("host", "state", "wanted", "active", "verdict", ""):
-        table.add_column(column, header_style="dim")
+    rows = table("host", "state", "wanted", "active", "verdict", "")
     order = ["unreachable", "unknown", "failing", "drift", "unverified", "empty", "ok"]
     for name, row in sorted(documents.items(), key=lambda i: (order.index(i[1]["state"]), i[0])):
         if "error" in row:
             told = one_line(row["error"]["message"], row["error"]["hint"])
             state = Text(row["state"], "magenta")
-            table.add_row(Text(name, "bold"), state, "", "", "", Text(told))
+            rows.add_row(Text(name, "bold"), state, "", "", "", Text(told))
             continue
-        table.add_row(
+        rows.add_row(
             Text(name, "bold"),
             Text(row["state"], STYLES.get(row["state"], "dim")),
             row["wanted"] or "",
@@ -70,4 +67,4 @@ def show(console: Console, documents: dict[str, Any]) -> None:
             row["verdict"] or "",
             Text("; ".join(row["notes"])),
         )
-    console.print(table)
+    console.print(rows)
