@@ -6,11 +6,10 @@ object `{"ok": true, "metrics": {"evals_per_s": 12.5}}`, or `{"ok": false, "reas
 
 from __future__ import annotations
 
-import math
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.verify.program import ask
+from orchestrator.verify.program import ask, numbers, one_line
 from orchestrator.verify.result import Measurement
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def smoke(target: Target, subject: Subject) -> Measurement:
     """See SmokeBenchmark."""
     answer = ask(target, subject, command(subject))
-    failure = answer.failure and f"`{subject.verify.command}`: {answer.failure}"
+    failure = answer.failure and f"`{one_line(subject.verify.command)}`: {answer.failure}"
     if failure:
         return Measurement(failure=failure, detail=answer.detail)
     metrics, failure = read(answer.document)
@@ -42,18 +41,14 @@ def read(document: Mapping[str, Any]) -> tuple[dict[str, float], str]:
     metrics = document.get("metrics", {})
     if not isinstance(metrics, dict):
         return {}, "the check's `metrics` is no object"
-    odd = [name for name, value in metrics.items() if not _is_number(value)]
+    measured, odd = numbers(metrics)
     if odd:
-        return {}, f"the check's metric {odd[0]} is no finite number"
-    numbers = {name: float(value) for name, value in metrics.items()}
+        return {}, f"the check's {odd}"
     ok = document.get("ok")
     if ok is True:
-        return numbers, ""
+        return measured, ""
     if ok is False:
-        reason = " ".join(str(document.get("reason") or "").split())
-        return numbers, reason or "the check says no, without a reason"
-    return numbers, 'the check printed neither "ok": true nor "ok": false'
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        reason = document.get("reason")
+        said = one_line(reason) if isinstance(reason, str) else ""
+        return measured, said or "the check says no, without a reason"
+    return measured, 'the check printed neither "ok": true nor "ok": false'

@@ -9,7 +9,7 @@ from orchestrator.verify.baseline import SPEED_METRICS, speed_metric
 from orchestrator.verify.result import Verdict, Verification
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from orchestrator.fleet.profile import VerifySpec
     from orchestrator.verify.baseline import Baseline
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_ERROR = {"fp32": 1e-3, "fp16": 1e-2, "int8": 1e-1}
 # KataGo answers with probabilities, computed in whatever precision its backend likes best.
 KATAGO_MAX_ERROR = 5e-2
+NEVER_NEGATIVE = frozenset(
+    {"load_s", "golden_max_error", "peak_rss_mb", "latency_p50_ms", "latency_p95_ms", "positions"}
+)
 
 
 def max_error(spec: VerifySpec, *, kind: str, precision: str) -> float:
@@ -40,13 +43,15 @@ def judge(
 ) -> Verification:
     """The verdict with its reason in one line.
 
-    A release fails when it did not load or answer, answers wrong by more than `max_error`, is
-    slower than `min_ratio` of the baseline, or held more memory than `max_rss_mb`; all that is
-    wrong is named. Without a baseline the speed is not judged: the measurement starts one.
+    A release fails when it did not load or answer, measured what cannot be, answers wrong by more
+    than `max_error`, is slower than `min_ratio` of the baseline, or held more memory than
+    `max_rss_mb`; all that is wrong is named. Without a baseline the speed is not judged: the
+    measurement starts one.
     """
     if measurement.failure:
         return _verification(Verdict.FAIL, measurement.failure, measurement)
     wrong = [
+        *_impossible(measurement.metrics),
         *_golden(measurement, max_error),
         *_memory(measurement, spec),
         *_slowness(measurement, spec, baseline),
@@ -58,6 +63,15 @@ def judge(
 
 def _verification(verdict: Verdict, reason: str, measurement: Measurement) -> Verification:
     return Verification(verdict, measurement.metrics, reason, measurement.detail)
+
+
+def _impossible(metrics: Mapping[str, float]) -> Iterator[str]:
+    speed = speed_metric(metrics)
+    if speed and not 0 < metrics[speed] < math.inf:
+        yield f"{speed} is {metrics[speed]:.4g}: that is no speed"
+    for name in sorted(NEVER_NEGATIVE & metrics.keys()):
+        if metrics[name] < 0:
+            yield f"{name} is {metrics[name]:.4g}: it cannot be negative"
 
 
 def _golden(measurement: Measurement, limit: float) -> Iterator[str]:

@@ -12,6 +12,7 @@ engine once, feeds it everything over stdin and times its answers as they arrive
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import time
@@ -28,7 +29,7 @@ from orchestrator.engines.katago.answers import (
     difference,
 )
 from orchestrator.errors import CommandError, ModelError
-from orchestrator.verify.program import DETAIL_CHARACTERS, TIMED_OUT
+from orchestrator.verify.program import DETAIL_CHARACTERS, TIMED_OUT, one_line
 from orchestrator.verify.result import Measurement
 
 if TYPE_CHECKING:
@@ -45,23 +46,25 @@ _BOUNDARY = "--- golden ---"
 _BOARD_KEYS = ("maxBoardXSizeForNNBuffer", "maxBoardYSizeForNNBuffer", "maxBoardSizeForNNBuffer")
 
 # The engine reads what the script was given. VmHWM is the peak of its resident memory in KiB; the
-# last value before it ends counts.
-_RUN = """cd {folder} || exit 125
-exec 3<&0
-{engine} <&3 3<&- &
-pid=$!
-peak=
-while now=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' "/proc/$pid/status" 2>/dev/null) &&
-  [ -n "$now" ]
-do
-  peak=$now
-  sleep 0.2 2>/dev/null || sleep 1
-done
-code=0
-wait "$pid" || code=$?
-echo "peak_rss_kb=$peak" >&2
-exit "$code"
-"""
+# last value before it ends counts. One line, with a space behind every `!`: the login shell may be
+# csh, which cannot quote a newline, nor a `!` before anything else.
+_PEAK = (
+    """now=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' "/proc/$pid/status" 2>/dev/null)"""
+    """ && [ -n "$now" ]"""
+)
+_RUN = " ; ".join(
+    [
+        "cd {folder} || exit 125",
+        "exec 3<&0",
+        "{engine} <&3 3<&- & pid=$! ",
+        "peak=",
+        f"while {_PEAK} ; do peak=$now ; sleep 0.2 2>/dev/null || sleep 1 ; done",
+        "code=0",
+        'wait "$pid" || code=$?',
+        'echo "peak_rss_kb=$peak" >&2',
+        'exit "$code"',
+    ]
+)
 
 Timed = tuple[float, str]
 
@@ -119,7 +122,7 @@ def smoke(target: Target, subject: Subject) -> Measurement:
     try:
         transcript = read(subject.engine.command, lines, task)
     except UnusableAnswerError as exc:
-        return Measurement(failure=f"katago: {exc}", detail=detail)
+        return Measurement(failure=f"katago: {one_line(str(exc))}", detail=detail)
     return Measurement(metrics(transcript, golden, completed.stderr, task), detail=detail)
 
 
@@ -177,7 +180,14 @@ def script(engine_command: str, task: Task) -> str:
 
 def read(engine_command: str, lines: Sequence[Timed], task: Task) -> Transcript:
     """What the engine answered; raises UnusableAnswerError for a missing or useless answer."""
-    return (_read_analysis if engine_command == "analysis" else _read_gtp)(lines, task)
+    try:
+        transcript = (_read_analysis if engine_command == "analysis" else _read_gtp)(lines, task)
+    except (ValueError, OverflowError, RecursionError) as exc:  # numbers and nesting without end
+        raise UnusableAnswerError(f"an answer cannot be read: {exc}") from exc
+    for name, given in transcript.answers.items():
+        if not math.isfinite(given.winrate_black) or not math.isfinite(given.lead_black):
+            raise UnusableAnswerError(f"winrate or lead of {name} is no number")
+    return transcript
 
 
 def metrics(
@@ -189,11 +199,11 @@ def metrics(
         "visits_per_s": transcript.visits / transcript.seconds,
         "positions": float(len(task.golden)) if golden else 0.0,
     }
-    rows = [int(n) for n in re.findall(r"processed (\d+) rows", stderr)]
+    rows = [int(n) for n in re.findall(r"processed (\d{1,15}) rows", stderr)]
     if rows:
         timed = max(0, sum(rows) - transcript.untimed)
         measured["evals_per_s"] = timed / transcript.seconds
-    peak = re.search(r"^peak_rss_kb=(\d+)", stderr, re.MULTILINE)
+    peak = re.search(r"^peak_rss_kb=(\d{1,15})$", stderr, re.MULTILINE)
     if peak:
         measured["peak_rss_mb"] = int(peak[1]) / 1024
     if golden:
@@ -215,7 +225,7 @@ def cause(completed: Completed, timeout: float) -> str:
     if status == TIMED_OUT:
         return f"no answer within {timeout:g} s"
     if said:
-        return " ".join(part for part in said[-1] if part).strip()
+        return one_line(" ".join(said[-1]))
     number = -status if status < 0 else status - 128
     if number in set(signal.Signals):
         hint = {
@@ -224,7 +234,7 @@ def cause(completed: Completed, timeout: float) -> str:
         }.get(signal.Signals(number), "")
         return f"killed by {signal.Signals(number).name}{hint}"
     kept = [line for line in text.splitlines() if line and not line.startswith("peak_rss_kb=")]
-    return f"exit {status}" + (f": {kept[-1].strip()[:300]}" if kept else "")
+    return f"exit {status}" + (f": {one_line(kept[-1])}" if kept else "")
 
 
 def _fetch(target: Target, subject: Subject) -> tuple[str, Golden | None]:
@@ -263,7 +273,8 @@ def _golden_id(number: int) -> str:
 
 def _whole(settings: Mapping[str, cfg.Setting], key: str, otherwise: int) -> int:
     setting = settings.get(key)
-    return int(setting.value) if setting and setting.value.isdigit() else otherwise
+    number = re.fullmatch(r"[0-9]{1,9}", setting.value) if setting else None
+    return int(number[0]) if number else otherwise
 
 
 def _gtp_commands(task: Task) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from orchestrator.engines.onnxruntime import NO_TELEMETRY
-from orchestrator.verify.program import ask
+from orchestrator.verify.program import DETAIL_CHARACTERS, ask, numbers, one_line
 from orchestrator.verify.result import Measurement
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def smoke(target: Target, subject: Subject) -> Measurement:
         return Measurement(failure=f"the smoke benchmark: {answer.failure}", detail=answer.detail)
     match answer.document:
         case {"metrics": dict(metrics), "failure": str(failure), "detail": str(detail)}:
-            return Measurement(metrics, failure, detail)
+            measured, odd = numbers(metrics)
+            reason = one_line(failure) or (odd and f"the smoke benchmark's {odd}")
+            return Measurement(measured, reason, detail[-DETAIL_CHARACTERS:])
     return Measurement(failure="the smoke benchmark: printed another object", detail=answer.detail)
 
 

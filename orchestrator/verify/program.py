@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import signal
 from dataclasses import dataclass, field
 from shlex import quote
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from orchestrator.verify.base import Subject
 
 DETAIL_CHARACTERS = 2000
+LINE_CHARACTERS = 100_000  # a longer line of output is no answer
+REASON_CHARACTERS = 300
+NAME_CHARACTERS = 100
 TIMED_OUT = 124  # the exit status of coreutils' timeout
 
 
@@ -32,13 +37,15 @@ class Answer:
 def ask(target: Target, subject: Subject, line: str, *, stdin: bytes = b"") -> Answer:
     """Run an sh command line in the release's folder, within the profile's timeout.
 
-    Raises UnreachableError when the connection breaks.
+    Without `stdin` the line is itself fed to the host's sh, so that it may hold what the login
+    shell (csh, fish) would not quote as sh does: newlines, `!`, backslashes. Raises
+    UnreachableError when the connection breaks.
     """
     timeout = subject.verify.timeout
+    there = f"cd {quote(subject.folder)} && {line}"
+    given = (there, stdin) if stdin else ("sh -s", f"{there} </dev/null\n".encode())
     try:
-        completed = target.run(
-            f"cd {quote(subject.folder)} && {line}", stdin=stdin, timeout=timeout
-        )
+        completed = target.run(given[0], stdin=given[1], timeout=timeout)
     except CommandError as exc:
         return Answer(failure=exc.message)
     detail = (completed.stdout + completed.stderr).strip()[-DETAIL_CHARACTERS:]
@@ -52,14 +59,45 @@ def ask(target: Target, subject: Subject, line: str, *, stdin: bytes = b"") -> A
 
 def last_object(text: str) -> Mapping[str, Any] | None:
     """The last line that is a JSON object; None without one."""
-    for line in reversed(text.splitlines()):
+    for line in reversed(re.split(r"[\r\n]+", text)):
+        if len(line) > LINE_CHARACTERS or not line.lstrip().startswith("{"):
+            continue
         try:
             document = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
             return document
     return None
+
+
+def numbers(metrics: Mapping[str, Any]) -> tuple[dict[str, float], str]:
+    """The metrics as finite numbers, or none and why they are none."""
+    found = {}
+    for name, value in metrics.items():
+        if len(name) > NAME_CHARACTERS or not name.isprintable():
+            return {}, f"metric name {one_line(ascii(name))} is not readable"
+        number = _number(value)
+        if number is None:
+            return {}, f"metric {name} is no finite number"
+        found[name] = number
+    return found, ""
+
+
+def one_line(text: str) -> str:
+    """What a program said, as one line that can be stored and shown anywhere."""
+    words = " ".join(text.split())[:REASON_CHARACTERS]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _why(completed: Completed, timeout: float) -> str:
@@ -73,4 +111,4 @@ def _why(completed: Completed, timeout: float) -> str:
         memory = " (out of memory?)" if number == signal.SIGKILL else ""
         return f"killed by {name}{memory}"
     said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
-    return f"exit {status}" + (f": {said[0][:300]}" if said else "")
+    return f"exit {status}" + (f": {one_line(said[0])}" if said else "")

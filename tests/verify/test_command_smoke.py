@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SettingsError
+from orchestrator.fleet.host import Host
 from orchestrator.fleet.profile import EngineSpec, VerifySpec
 from orchestrator.targets import connect
-from orchestrator.targets.connection import ConnectionSpec
+from orchestrator.targets.connection import ConnectionSpec, connection_spec
 from orchestrator.verify import smoke_benchmark, verify
 from orchestrator.verify.base import Subject
 from orchestrator.verify.command import read, smoke
 from orchestrator.verify.program import last_object
 from orchestrator.verify.result import Verdict
+from tests.needs import needs_program
 
 
 @pytest.fixture
@@ -68,11 +70,70 @@ def test_the_check_sees_the_release_and_its_last_json_object_counts(check):
             """echo '{"ok": true, "metrics": {"b": NaN}}'""",
             "the check's metric b is no finite number",
         ),
+        (
+            """printf '{"ok": true, "metrics": {"b": %0400d}}\\n' 1 | sed 's/b": 0/b": 9/'""",
+            "the check's metric b is no finite number",
+        ),
+        (
+            """echo '{"ok": true, "metrics": {"b": 1e999}}'""",
+            "the check's metric b is no finite number",
+        ),
+        (
+            """echo '{"ok": true, "metrics": {"\\ud800": 1}}'""",
+            "the check's metric name '\\ud800' is not readable",
+        ),
+        ("""echo '{"ok": false, "reason": "bad \\ud800"}'""", "bad \N{REPLACEMENT CHARACTER}"),
+        ("""echo '{"ok": false, "reason": [1]}'""", "the check says no, without a reason"),
     ],
 )
 def test_what_a_check_may_do_wrong(check, line, failure):
     assert smoke(*check(line)).failure == failure
     assert verify(*check(line), None).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "head -c 200000 /dev/zero | tr '\\0' '['; echo",
+        "yes '{\"a\":' | head -n 20000 | tr -d '\\n'; echo",
+        """printf '{"ok": false, "reason": "%0200000d"}\\n' 1""",
+        "head -c 100000 /dev/urandom; echo",
+    ],
+)
+def test_a_line_that_is_no_answer_is_passed_over(check, noise):
+    measured = smoke(*check("""echo '{"ok": true, "metrics": {"x": 2}}'\n""" + noise))
+    assert (measured.failure, measured.metrics) == ("", {"x": 2.0})
+
+
+@pytest.mark.parametrize("speed", ["-5", "0"])
+def test_a_speed_that_cannot_be_does_not_pass(check, speed):
+    result = verify(
+        *check(f"""echo '{{"ok": true, "metrics": {{"evals_per_s": {speed}}}}}'"""), None
+    )
+    assert result.verdict is Verdict.FAIL
+    assert result.reason == f"evals_per_s is {speed}: that is no speed"
+
+
+def test_a_reason_without_end_is_cut(check):
+    assert len(smoke(*check("""printf '{"ok": false, "reason": "%09999d"}' 1""")).failure) == 300
+
+
+CHECK = """\
+if ! grep -q weights "$MODEL"
+then echo '{"ok": false}'; exit 0
+fi
+cat  # nothing is there to be read
+printf '%s\\n' '{"ok": true, "metrics": {"it'"'"'s\\\\ a!b": 1}}'
+"""
+
+
+def test_a_check_of_many_lines_on_a_host_whose_login_shell_is_csh(check, sshd_fleet):
+    needs_program("tcsh", "apt-get install tcsh")
+    _, subject = check(CHECK)
+    (host,) = sshd_fleet(1, force_command='exec tcsh -f -c "$SSH_ORIGINAL_COMMAND"')
+    with connect(connection_spec(Host(host.name, (), host.inventory_vars()))) as target:
+        measured = smoke(target, subject)
+    assert (measured.failure, measured.metrics) == ("", {"it's\\ a!b": 1.0})
 
 
 def test_a_check_that_hangs(check):

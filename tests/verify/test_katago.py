@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from orchestrator.engines.katago import golden
-from orchestrator.engines.katago.answers import Answer, Position
+from orchestrator.engines.katago.answers import Answer, Position, UnusableAnswerError
 from orchestrator.engines.katago.golden import Golden
 from orchestrator.errors import CommandError, UnreachableError
+from orchestrator.fleet.host import Host
 from orchestrator.fleet.profile import EngineSpec, VerifySpec
+from orchestrator.targets import connect
 from orchestrator.targets.base import Completed
-from orchestrator.targets.connection import ConnectionSpec
+from orchestrator.targets.connection import ConnectionSpec, connection_spec
 from orchestrator.targets.local import LocalTarget
 from orchestrator.verify import katago as benchmark
 from orchestrator.verify.base import Subject
 from tests.katago_engine import TUNER
+from tests.needs import needs_program
 
 CONFIGS = {
     "gtp": "logAllGTPCommunication = false\nlogSearchInfo = false\nnumSearchThreads = 2\n"
@@ -108,6 +112,15 @@ def test_a_small_board_is_asked_what_fits_it(target, release, tiny, answers, com
     assert not measured.failure, measured.detail
     assert measured.metrics["positions"] == 4
     assert measured.metrics["golden_max_error"] < 1e-4
+
+
+def test_on_a_host_whose_login_shell_is_csh(sshd_fleet, release, tiny):
+    needs_program("tcsh", "apt-get install tcsh")
+    (host,) = sshd_fleet(1, force_command='exec tcsh -f -c "$SSH_ORIGINAL_COMMAND"')
+    with connect(connection_spec(Host(host.name, (), host.inventory_vars()))) as ssh:
+        measured = benchmark.smoke(ssh, release(tiny, "gtp"))
+    assert not measured.failure, measured.detail
+    assert measured.metrics["peak_rss_mb"] > 20
 
 
 FAILURES = [
@@ -248,6 +261,37 @@ def test_values_in_the_command_are_quoted():
     text = benchmark.command(subject, benchmark.plan("", None, subject))
     assert "cd '/a b'" in text
     assert "'/k k' gtp -model 'm'\"'\"'x'" in text
+    assert "\n" not in text
+
+
+ENDLESS = [
+    ("gtp", "=" + "1" * 5000, "an answer cannot be read"),
+    ("gtp", "=1 KataGo", "no response to `boardsize"),
+    ("analysis", '{"id": "ready"}', "no response to query golden-0"),
+    ("analysis", "[" * 200_000, "an answer cannot be read"),
+    ("analysis", '{"id": ' * 200_000, "an answer cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("command", "line", "said"), ENDLESS)
+def test_what_cannot_be_read_is_no_answer(command, line, said):
+    task = benchmark.plan("", None, SUBJECT)
+    with pytest.raises(UnusableAnswerError, match=said):
+        benchmark.read(command, [(0.1, line), (0.2, "")], task)
+
+
+@pytest.mark.parametrize("field", ["rawWinrate", "rawLead"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 10**400])
+def test_a_net_that_answers_no_number(field, value):
+    task = benchmark.plan("", None, SUBJECT)
+    names = ["ready", *(p.id for p in (*task.golden, *task.searches))]
+    lines = analysis_lines(task, dict.fromkeys(names, 0.5))
+    documents = [(time, json.loads(line)) for time, line in lines]
+    for _, document in documents:
+        document["rootInfo"][field] = value
+    broken = [(time, json.dumps(document)) for time, document in documents]
+    with pytest.raises(UnusableAnswerError):
+        benchmark.read("analysis", broken, task)
 
 
 def analysis_lines(task, times):
