@@ -62,9 +62,9 @@ def show(console: Console, documents: dict[str, Any]) -> None:
         rows.add_row(
             Text(name, "bold"),
             Text(row["state"], STYLES.get(row["state"], "dim")),
-            row["wanted"] or "",
-            row["release"] or "nothing",
-            row["verdict"] or "",
+            Text(row["wanted"] or ""),
+            Text(row["release"] or "nothing"),
+            Text(row["verdict"] or ""),
             Text("; ".join(row["notes"])),
         )
     console.print(rows)

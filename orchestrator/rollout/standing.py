@@ -36,10 +36,14 @@ class Standing:
 
 
 def standing(host: Host, present: Present, lock: str | None) -> Standing:
-    """The host's standing, from its inventory and what was found on it."""
-    wanted = host.vars.get("orchestrate_model")
-    manifest = present.manifest
-    active = f"{manifest['model']}@{manifest['version']}" if "model" in manifest else None
+    """The host's standing, from its inventory and what was found on it.
+
+    What was found may be of any shape: a manifest or a verdict that cannot be read is told, not
+    raised.
+    """
+    wanted = _text(host.vars.get("orchestrate_model"))
+    release = present.manifest if _is_whole(present.manifest) else None
+    active = f"{release['model']}@{release['version']}" if release else None
     last: Mapping[str, Any] = next(
         (
             line
@@ -48,8 +52,8 @@ def standing(host: Host, present: Present, lock: str | None) -> Standing:
         ),
         {},
     )
-    verdict = last.get("verdict")
-    drift = _drift(present, wanted, active)
+    verdict = _text(last.get("verdict"))
+    drift = _drift(present, release, wanted, active)
     if present.current is None:
         state = "empty"
     elif verdict not in {None, "pass"}:
@@ -64,23 +68,38 @@ def standing(host: Host, present: Present, lock: str | None) -> Standing:
         active=active,
         release=present.current,
         verdict=verdict,
-        since=last.get("when"),
+        since=_text(last.get("when")),
         notes=(*drift, *_lock(lock)),
     )
 
 
-def _drift(present: Present, wanted: str | None, active: str | None) -> list[str]:
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Whether manifest.json says what the release is, in the shape that a deploy writes."""
+    match manifest:
+        case {"model": str(), "version": str(), "config": str(config), "files": dict(files)}:
+            entry = files.get(config)
+            printable = "".join([manifest["model"], manifest["version"], config]).isprintable()
+            return printable and isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
+    return False
+
+
+def _drift(
+    present: Present, release: Mapping[str, Any] | None, wanted: str | None, active: str | None
+) -> list[str]:
     if present.current is None:
         return []
     notes = []
     if present.current not in present.releases:
         notes.append(f"releases/{present.current} is gone")
+    elif release is None:
+        notes.append("manifest.json is damaged")
     if wanted and active and wanted != active:
         notes.append(f"{wanted} is wanted")
-    name = present.manifest.get("config")
-    recorded = present.manifest.get("files", {}).get(name, {}).get("sha256")
-    if recorded and recorded != hashlib.sha256(present.config.encode()).hexdigest():
-        notes.append(f"{name} was changed by hand")
+    if release:
+        name = release["config"]
+        found = hashlib.sha256(present.config.encode(errors="replace")).hexdigest()
+        if release["files"][name]["sha256"] != found:
+            notes.append(f"{name} was changed by hand")
     return notes
 
 
@@ -89,6 +108,14 @@ def _lock(lock: str | None) -> list[str]:
         return []
     try:
         owner = json.loads(lock)
-        return [f"locked by {owner['who']} since {owner['since']} ({owner['command']})"]
-    except (ValueError, KeyError, TypeError):
+        who, since, command = (_text(owner[key]) for key in ("who", "since", "command"))
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ["locked"]
+    return [f"locked by {who} since {since} ({command})"]
+
+
+def _text(value: Any) -> str | None:
+    """A word that can be printed; whatever else stands in its place as JSON would show it."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    return None if value is None else json.dumps(value, default=str)
