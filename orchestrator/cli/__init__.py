@@ -99,7 +99,11 @@ def main() -> None:
         code = report("usage", exc.format_message(), usage_hint(exc), as_json=as_json, exit_code=2)
     except (click.Abort, KeyboardInterrupt):
         code = report(
-            "interrupted", "interrupted, nothing was changed", "", as_json=as_json, exit_code=130
+            "interrupted",
+            "interrupted",
+            "See what is where: orchestrate status",
+            as_json=as_json,
+            exit_code=130,
         )
     except OrchestrateError as exc:
         d = exc.as_dict()

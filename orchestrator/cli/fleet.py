@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.models.catalog import Catalog
     from orchestrator.planning.diff import HostPlan
     from orchestrator.rollout.fleet_run import FleetRun, Survey
-    from orchestrator.rollout.host_run import Wanted
+    from orchestrator.rollout.task import Wanted
 
 
 def choose(
@@ -58,7 +58,7 @@ def wanted(
     for a version that is not there.
     """
     from orchestrator.planning.render import Templates
-    from orchestrator.rollout.host_run import Wanted
+    from orchestrator.rollout.task import Wanted
 
     models = catalog(context)
     refs = {host.name: model or host.vars.get("orchestrate_model") for host in hosts}
@@ -91,18 +91,16 @@ def with_a_wish(hosts: Sequence[Host], wishes: Mapping[str, Wanted]) -> tuple[Ho
 
 
 def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path]:
-    """Where the files to be sent lie here, each checked against its digest.
+    """Where the files that may have to be sent lie here, each checked against its digest.
 
     Raises ModelError for a file that is missing, damaged or truncated, before anything is sent.
     """
-    from orchestrator.planning.diff import missing_blobs
-
     store = catalog(context).store
     needed = {
         blob.sha256: blob
         for plan in plans
         if plan.action == "deploy"
-        for blob in missing_blobs(plan.release, plan.present)
+        for blob in plan.release.blobs
     }
     return {digest: store.check(digest, blob.size) for digest, blob in needed.items()}
 
@@ -124,6 +122,9 @@ def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetR
         settings=context.project.settings,
         bus=EventBus([live, history]),
         baselines=history.baselines,
+        on_stop=lambda: click.echo(
+            "Stopping: no more hosts are begun, those in flight finish or go back.", err=True
+        ),
     )
     return run, live
 

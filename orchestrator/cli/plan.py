@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.planning.diff import HostPlan
-    from orchestrator.rollout.host_run import Failed
+    from orchestrator.rollout.task import Failed
 
 DIFF_HEADER = 2  # lines that name the two releases
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +15,9 @@ if TYPE_CHECKING:
     from orchestrator.planning.release import Blob, Release
     from orchestrator.planning.select import Selection
 
-Action = Literal["deploy", "activate", "verify", "unchanged"]
+Action = Literal["deploy", "verify", "unchanged"]
 STEPS: dict[Action, tuple[str, ...]] = {
     "deploy": ("preflight", "stage", "activate", "verify", "commit"),
-    "activate": ("preflight", "activate", "verify", "commit"),
     "verify": ("verify", "commit"),
     "unchanged": (),
 }
@@ -27,9 +27,9 @@ STEPS: dict[Action, tuple[str, ...]] = {
 class HostPlan:
     """What one host should get, why, and what has to be done for it.
 
-    `action` is `deploy` (files have to be sent), `activate` (the release is there, only switch),
-    `verify` (it is active but never passed here: a run was cut off) or `unchanged`. `steps` are
-    the states to go through. `bytes_to_send` counts missing blobs, less what arrived of them
+    `action` is `deploy` (what is missing or damaged of it is sent, then it is switched to),
+    `verify` (it is active but never passed here: a run was cut off) or `unchanged`. `steps` are the
+    states to go through. `bytes_to_send` counts missing blobs, less what arrived of them
     before a cut, and texts. `config_diff` is a unified diff, empty when the config stays.
     """
 
@@ -86,9 +86,32 @@ def config_diff(release: Release, present: Present) -> str:
 
 
 def _action(release: Release, present: Present) -> Action:
-    if present.current == release.id:
-        return "unchanged" if present.passed(release.id) else "verify"
-    return "activate" if release.id in present.releases else "deploy"
+    if present.current != release.id or damage(present):
+        return "deploy"
+    return "unchanged" if present.passed(release.id) else "verify"
+
+
+def damage(present: Present) -> list[str]:
+    """What of the active release is not as it was made: files that are gone, cut or changed."""
+    if present.current is None or present.current not in present.releases:
+        return [] if present.current is None else [f"releases/{present.current} is gone"]
+    files = present.manifest.get("files")
+    if not isinstance(files, dict):
+        return ["manifest.json is damaged"]
+    found = []
+    config = present.manifest.get("config")
+    for name, file in files.items():
+        if name not in present.sizes:
+            found.append(f"{name} is missing")
+        elif name == config and _sha256(present.config) != file.get("sha256"):
+            found.append(f"{name} was changed by hand")
+        elif present.sizes[name] != file.get("size"):
+            found.append(f"{name} has another size")
+    return found
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _reasons(action: Action, release: Release, present: Present) -> list[str]:
@@ -96,7 +119,11 @@ def _reasons(action: Action, release: Release, present: Present) -> list[str]:
         return [f"{release.id} is active and passed here"]
     if action == "verify":
         return [f"{release.id} is active but no verdict says that it passed here"]
-    reasons = ["the release is on the host already"] if action == "activate" else []
+    reasons = damage(present)
+    if present.current == release.id:
+        return reasons
+    if release.id in present.releases:
+        reasons.append("the release is on the host already")
     if present.current is None:
         return [*reasons, "nothing is active"]
     if not present.manifest:

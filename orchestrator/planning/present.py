@@ -15,9 +15,9 @@ class Present:
 
     `current` is the release that `current` points at, `releases` the complete ones, oldest first.
     `stored` are the sha256 digests of the verified blobs, `parts` the bytes that have arrived of
-    the others. `manifest` and `config` are manifest.json, parsed, and the config's text of the
-    current release. `audit` are the lines of audit.log, oldest first, each with `release` and
-    `verdict` where it has them.
+    the others. `manifest`, `config` and `sizes` are manifest.json, parsed, the config's text, and
+    the sizes in bytes of all files of the current release. `audit` are the commits in audit.log and
+    its last lines, oldest first, each with `release` and `verdict` where it has them.
     """
 
     current: str | None = None
@@ -26,6 +26,7 @@ class Present:
     parts: Mapping[str, int] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     config: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
     audit: tuple[Mapping[str, Any], ...] = ()
 
     def passed(self, release: str) -> bool:

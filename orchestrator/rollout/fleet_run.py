@@ -11,10 +11,6 @@ from orchestrator.errors import InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
 from orchestrator.planning.way_back import release_named, way_back
 from orchestrator.rollout.host_run import (
-    Failed,
-    HostTask,
-    Surveyed,
-    Wanted,
     deploy_host,
     failed_outcome,
     rollback_host,
@@ -25,6 +21,7 @@ from orchestrator.rollout.host_run import (
 from orchestrator.rollout.outcome import INTERRUPTED, HostOutcome, RunResult
 from orchestrator.rollout.runner import ThreadRunner
 from orchestrator.rollout.session import Run
+from orchestrator.rollout.task import Failed, HostTask, Surveyed
 from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.history.records import BenchmarkKey
     from orchestrator.planning.diff import HostPlan
     from orchestrator.planning.present import Present
+    from orchestrator.rollout.task import Wanted
     from orchestrator.verify.baseline import Baseline
 
 T = TypeVar("T")
@@ -74,18 +72,19 @@ class FleetRun:
     """One command on many hosts; use it once.
 
     `baselines` asks the history what hardware classes have shown, when the first host is about to
-    be changed.
+    be changed. `on_stop` is called when the operator first asks to stop.
     """
 
     command: str
     settings: Settings
     bus: EventBus
     baselines: Callable[[], Mapping[BenchmarkKey, Baseline]] = dict
+    on_stop: Callable[[], None] = lambda: None
     id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
         """Make the runner; it remembers whether Ctrl-C was pressed."""
-        self._runner = ThreadRunner(self.settings.parallel)
+        self._runner = ThreadRunner(self.settings.parallel, self.on_stop)
 
     def survey(self, hosts: Sequence[Host], wanted: Mapping[str, Wanted] | None = None) -> Survey:
         """Connect to all hosts, read what is there and plan what is `wanted` by host name.

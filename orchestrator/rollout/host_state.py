@@ -43,8 +43,11 @@ def host_state(answers: Iterable[Answer]) -> HostState:
             parts=parts,
             manifest=manifest if isinstance(manifest, dict) else {},
             config=config,
+            sizes=_sizes(lines.get("file", [])),
             audit=tuple(
-                entry for line in lines.get("audit", []) if isinstance(entry := _json(line), dict)
+                entry
+                for line in dict.fromkeys(lines.get("audit", []))
+                if isinstance(entry := _json(line), dict)
             ),
         ),
         lock=lines["lock"][0] if "lock" in lines else None,
@@ -58,7 +61,18 @@ def _json(text: str) -> Any:
         return None
 
 
-_LS_SIZE, _LS_NAME = 4, -1  # columns of `ls -ln`, as POSIX has them
+# Columns of `ls -ln`, as POSIX has them: mode, links, owner, group, size, three of the date, name.
+_LS_SIZE, _LS_NAME, _LS_NAME_AFTER = 4, -1, 8
+
+
+def _sizes(lines: Iterable[str]) -> dict[str, int]:
+    """The sizes of plain files by name, from `ls -ln`."""
+    found = {}
+    for line in lines:
+        columns = line.split(maxsplit=_LS_NAME_AFTER)
+        if line.startswith("-") and len(columns) > _LS_NAME_AFTER and columns[_LS_SIZE].isdecimal():
+            found[columns[_LS_NAME_AFTER]] = int(columns[_LS_SIZE])
+    return found
 
 
 def _store(lines: Iterable[str]) -> tuple[set[str], dict[str, int]]:

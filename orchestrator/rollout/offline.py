@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.fleet.facts_cache import FactsCache
     from orchestrator.fleet.host import Host
     from orchestrator.planning.diff import HostPlan
-    from orchestrator.rollout.host_run import Wanted
+    from orchestrator.rollout.task import Wanted
 
 
 def plan_from_cache(

@@ -30,6 +30,8 @@ class Status(StrEnum):
 # Worst first: the exit code that a host in this state asks for, before its own is known.
 WORST_FIRST = (4, 3, 6, 5, 0)
 INTERRUPTED = 130
+BACK = 3  # failed, and on a verified release again, or on none as before
+NOWHERE = 4  # in neither state
 
 
 @dataclass(frozen=True, slots=True)

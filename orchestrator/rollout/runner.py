@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 W = TypeVar("W")
 R = TypeVar("R")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Runner(Protocol):
@@ -27,12 +27,13 @@ class Runner(Protocol):
 class ThreadRunner:
     """Up to `parallel` units at a time, each in a thread.
 
-    The first Ctrl-C, or SIGTERM, stops new units from starting and lets those in flight finish;
-    `interrupted` then says so. A second one acts as if nobody listened.
+    Ctrl-C, SIGTERM, or the end of the terminal stops new units from starting and lets those in
+    flight finish; `interrupted` then says so, and `on_stop` is called once.
     """
 
-    def __init__(self, parallel: int) -> None:
+    def __init__(self, parallel: int, on_stop: Callable[[], None] = lambda: None) -> None:
         self._parallel = parallel
+        self._on_stop = on_stop
         self._stop = threading.Event()
 
     @property
@@ -49,31 +50,27 @@ class ThreadRunner:
             return None if self._stop.is_set() else function(unit)
 
         with (
-            _stop_signals(self._stop),
+            _stop_signals(self._stop, self._on_stop),
             ThreadPoolExecutor(min(self._parallel, len(work)), "host") as pool,
         ):
             return list(pool.map(guarded, work))
 
 
 @contextlib.contextmanager
-def _stop_signals(stop: threading.Event) -> Iterator[None]:
-    """Let the first stop signal set `stop` instead of raising somewhere, in the main thread."""
+def _stop_signals(stop: threading.Event, on_stop: Callable[[], None]) -> Iterator[None]:
+    """Let stop signals set `stop` instead of raising somewhere; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        restore()
+        if not stop.is_set():
+            stop.set()
+            on_stop()
 
-    for number in STOP_SIGNALS:
-        signal.signal(number, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
     try:
         yield
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

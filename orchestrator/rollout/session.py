@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import targets
-from orchestrator.errors import CommandError, LockedError, TransferError, UnreachableError
+from orchestrator.errors import CommandError, HostError, LockedError, TransferError
 from orchestrator.events import Event, Progress, StateEntered
 from orchestrator.fleet import probe
 from orchestrator.planning.release import MANIFEST, read
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SLICE = 256 * 1024
 LOCK_HOURS = 1
+MAX_PID = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ class HostSession:
         self.root = state.root
         return state, probe.parse(completed.stdout)
 
+    def state(self) -> Present:
+        """What is on the host now; touches nothing."""
+        return host_state(self._answers(commands.state(self.root))).present
+
     def take_lock(self) -> Present:
         """Take the lock; the state again, now that nobody else can change it.
 
@@ -123,14 +128,18 @@ class HostSession:
         except LockedError as held:
             if not _left_behind(held.owner):
                 raise
-            self.break_lock()
+            run = str(held.owner.get("run", ""))
+            self.enter(
+                "lock", detail=f"run {run} of this machine is no more: its lock is taken over"
+            )
+            self.break_lock(run)
             answers = self._answers(take)
         self._locked = True
         return host_state(answers).present
 
-    def break_lock(self) -> None:
-        """Remove the lock, whoever holds it."""
-        self._answers(commands.break_lock(self.root))
+    def break_lock(self, run: str = "") -> None:
+        """Remove the lock of `run`, or whoever holds it."""
+        self._answers(commands.break_lock(self.root, run))
 
     def send_blob(self, blob: Blob, path: Path, offset: int) -> None:
         """Stream a blob from `offset` into its `.part`.
@@ -168,9 +177,26 @@ class HostSession:
         """Have the host check what arrived and put the release folder together."""
         self._answers(commands.stage(self.root, self.run.id, release))
 
-    def activate(self, release: str | None, *audit: Mapping[str, object]) -> None:
-        """Switch `current` to a staged release, or to none, and write the audit lines."""
-        self._answers(commands.activate(self.root, self.run.id, release, *audit))
+    def activate(
+        self,
+        release: str | None,
+        *audit: Mapping[str, object],
+        check: Mapping[str, str] | None = None,
+    ) -> None:
+        """Switch `current` to a staged release, or to none, and write the audit lines.
+
+        `check` maps files of the release to the sha256 that they must have; PreflightError if not.
+        """
+        script = commands.activate(self.root, self.run.id, release, *audit, check=check)
+        self._answers(script)
+
+    def committed(self, release: str) -> bool:
+        """Whether the last thing written on the host is this run's commit of the release."""
+        audit = self.state().audit
+        last = audit[-1] if audit else {}
+        done = (last.get("what"), last.get("run"), last.get("release"))
+        self._locked = self._locked and done != ("commit", self.run.id, release)
+        return done == ("commit", self.run.id, release)
 
     def commit(
         self, release: str, verdict: str, metrics: dict[str, float], *, what: str = "commit"
@@ -212,23 +238,21 @@ class HostSession:
         self.target = targets.connect(self.spec)
 
     def close(self) -> None:
-        """Let go of the lock if it is still held, and of the connection."""
-        self._stop_clock()
-        try:
-            if self._locked:
-                self._drop_lock()
-        finally:
-            self.target.close()
+        """Let go of the lock if it is still held, and of the connection; never raises.
 
-    def _drop_lock(self) -> None:
-        drop = commands.drop_lock(self.root, self.run.id)
-        try:
-            self._helper(drop)
-        except UnreachableError:
-            with contextlib.suppress(UnreachableError):
-                self.reconnect()
+        A lock that cannot be let go of is told by `status` and taken over by the next run.
+        """
+        self._stop_clock()
+        if self._locked:
+            drop = commands.drop_lock(self.root, self.run.id)
+            try:
                 self._helper(drop)
-        self._locked = False
+            except HostError:
+                with contextlib.suppress(HostError):
+                    self.reconnect()
+                    self._helper(drop)
+            self._locked = False
+        self.target.close()
 
     def __enter__(self) -> Self:
         return self
@@ -253,7 +277,7 @@ def _slices(path: Path, offset: int) -> Iterator[bytes]:
 def _left_behind(owner: dict[str, Any]) -> bool:
     """Whether the lock is from a process of this machine and user that is no more."""
     pid = owner.get("pid")
-    if owner.get("who") != Run.who() or not isinstance(pid, int):
+    if owner.get("who") != Run.who() or not isinstance(pid, int) or not 0 < pid < MAX_PID:
         return False
     try:
         os.kill(pid, 0)

@@ -1,13 +1,14 @@
 """What is run on a host, as text; nothing here runs anything.
 
 A script is `host.sh` with calls behind it, fed to `sh -s` on the host. Its answers are the lines
-that start with `@` (see `answers`).
+that start with `MARK` (see `answers`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from orchestrator.targets.base import Completed
 
 SHELL = "sh -s"
+TIMED_OUT = 124  # the exit status of timeout(1)
+# What a file or a banner on the host cannot know beforehand, so that it cannot pass for an answer.
+MARK = f"@{secrets.token_hex(4)} "
 
 
 @cache
@@ -40,7 +44,7 @@ def helper() -> str:
 
 def script(*calls: str, with_probe: bool = False) -> bytes:
     """The helper followed by `calls`, whose stdin is empty, ready to be fed to `sh -s`."""
-    parts = [helper()]
+    parts = [f"at={quote(MARK)}", helper()]
     if with_probe:
         parts.append(probe.script())
     parts.append("main() {\n" + "\n".join(calls) + "\n}\nmain </dev/null\n")
@@ -57,6 +61,11 @@ def survey(root: str, python: str) -> bytes:
     return script(call("survey", root), f'probe "$root" {quote(python)}', with_probe=True)
 
 
+def state(root: str) -> bytes:
+    """Report the state alone; touch nothing."""
+    return script(call("survey", root))
+
+
 def take_lock(root: str, owner: Mapping[str, object]) -> bytes:
     """Take the lock and report the state again, now that nobody else can change it."""
     return script(call("take_lock", root, json_line(owner)))
@@ -67,9 +76,9 @@ def drop_lock(root: str, run: str) -> bytes:
     return script(call("drop_lock", root, run))
 
 
-def break_lock(root: str) -> bytes:
-    """Remove whoever's lock there is, after reporting it."""
-    return script(call("break_lock", root))
+def break_lock(root: str, run: str = "") -> bytes:
+    """Remove the lock of `run`, or whoever's there is, after reporting it."""
+    return script(call("break_lock", root, run))
 
 
 def receive(root: str, digest: str, offset: int) -> str:
@@ -78,8 +87,8 @@ def receive(root: str, digest: str, offset: int) -> str:
     part = quote(f"{folder}/{digest}.part")
     if offset:
         ready = f'[ "$(wc -c <{part})" -eq {offset} ]'
-        return f"{ready} && exec cat >>{part}"
-    return f"mkdir -p {quote(folder)} && exec cat >{part}"
+        return f"umask 022; {ready} && exec cat >>{part}"
+    return f"umask 022; mkdir -p {quote(folder)} && exec cat >{part}"
 
 
 def stage(root: str, run: str, release: Release) -> bytes:
@@ -93,10 +102,24 @@ def stage(root: str, run: str, release: Release) -> bytes:
     return script(*lines, "end_stage")
 
 
-def activate(root: str, run: str, release: str | None, *audit: Mapping[str, object]) -> bytes:
-    """Point `current` at a staged release, or remove it when `release` is None."""
+def activate(
+    root: str,
+    run: str,
+    release: str | None,
+    *audit: Mapping[str, object],
+    check: Mapping[str, str] | None = None,
+) -> bytes:
+    """Point `current` at a staged release, or remove it when `release` is None.
+
+    `check` maps file names of the release to the sha256 that they must have, or nothing is done.
+    """
+    checks = [
+        call("check_file", release or "", name, digest) for name, digest in (check or {}).items()
+    ]
     lines = "\n".join(json_line(line) for line in audit)
-    return script(call("activate", root, run, release or "", lines))
+    return script(
+        call("begin_activate", root, run), *checks, call("activate", release or "", lines)
+    )
 
 
 def commit(root: str, run: str, audit: Mapping[str, object]) -> bytes:
@@ -116,26 +139,32 @@ def json_line(value: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One `@tag text` line of the helper."""
+    """One marked `tag text` line of the helper."""
 
     tag: str
     text: str
 
 
 def answers(completed: Completed, host: str) -> list[Answer]:
-    """The helper's answers; raises the HostError that its `@error` line stands for.
+    """The helper's answers; raises the HostError that its `error` line stands for.
 
     Raises CommandError when the helper did not run at all.
     """
     found = [
         Answer(tag, text)
-        for line in completed.stdout.splitlines()
-        if line.startswith("@")
-        for tag, _, text in [line[1:].partition(" ")]
+        for line in completed.stdout.split("\n")
+        if line.startswith(MARK)
+        for tag, _, text in [line.removeprefix(MARK).partition(" ")]
     ]
     for answer in found:
         if answer.tag == "error":
             raise _error(answer.text, found, host)
+    if not found and completed.exit_status == TIMED_OUT:
+        raise CommandError(
+            f"{host} did not end the helper in time",
+            code="timeout",
+            hint="Raise command_timeout in orchestrate.yml if the host is only slow.",
+        )
     if not found:
         last = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
         raise CommandError(
@@ -163,11 +192,20 @@ def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
             code="damaged_blob",
             hint="Deploy again. If it happens twice, look at the host's disk and memory.",
         )
+    if code == "damaged_release":
+        release, _, what = message.partition(" ")
+        return PreflightError(
+            f"release {release} on {host} is damaged: {what}",
+            code=code,
+            hint="Deploy that version again: what is there is checked and mended.",
+        )
     hints = {
         "permission": "Set orchestrate_root to a folder the user may write, "
         "or ansible_become: true.",
         "space": f"Look at the disk: orchestrate facts --limit {host} --refresh",
         "no_rename": "Install coreutils, or busybox 1.33 or newer, on the host.",
+        "current_is_no_link": "Move it away: orchestrate makes it a link to the active release.",
+        "audit": f"Look at the disk: orchestrate facts --limit {host} --refresh",
         "no_release": f"See what is there: orchestrate status --limit {host}",
     }
     return PreflightError(f"{message} on {host}", code=code, hint=hints.get(code, ""))

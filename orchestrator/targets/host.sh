@@ -1,6 +1,7 @@
 # The helper that runs on a host: POSIX sh and coreutils or busybox, nothing else.
 # It is fed over stdin with one call behind it and leaves nothing of itself behind.
-# What it reports are lines that start with "@"; everything else on stdout is noise.
+# What it reports are lines that start with $at, a mark that changes with every run of the
+# controller; everything else on stdout is noise.
 #
 #   ROOT/store/sha256/ab/<digest>     verified blobs, read-only; <digest>.part while arriving
 #   ROOT/releases/<id>/               complete releases; .new-<id> while being put together
@@ -10,9 +11,14 @@
 LC_ALL=C
 export LC_ALL
 umask 022
+echo # whatever a login banner printed before ends here
+
+say() { # an answer
+    printf '%s%s\n' "$at" "$1"
+}
 
 fail() { # code, message
-    printf '@error %s %s\n' "$1" "$2"
+    say "error $1 $2"
     exit 0
 }
 
@@ -23,29 +29,29 @@ enter() { # root, or "" for the default
         [ "$(id -u)" = 0 ] || root=$HOME/.local/share/orchestrate
     fi
     case $root in "~"*) root=$HOME${root#"~"} ;; esac
-    printf '@root %s\n' "$root"
+    say "root $root"
 }
 
 report_lock() {
     if [ -d "$root/lock" ]; then
         owner='{}'
         [ -r "$root/lock/owner.json" ] && read -r owner <"$root/lock/owner.json"
-        printf '@lock %s\n' "$owner"
+        say "lock $owner"
     fi
 }
 
-report_file() { # tag, path: the file's lines, each behind "@tag "
+report_file() { # tag, path: the file's lines, each behind the tag
     [ -r "$2" ] || return 0
-    while IFS= read -r line || [ -n "$line" ]; do printf '@%s %s\n' "$1" "$line"; done <"$2"
+    while IFS= read -r line || [ -n "$line" ]; do say "$1 $line"; done <"$2"
 }
 
 report_current() { # the active release, its manifest and its config as it is now
     target=$(readlink current)
-    printf '@current %s\n' "${target#releases/}"
+    say "current ${target#releases/}"
     config=
     [ -r current/manifest.json ] || return 0
     while IFS= read -r line; do
-        printf '@manifest %s\n' "$line"
+        say "manifest $line"
         case $line in *'"config":"'*)
             config=${line#*'"config":"'}
             config=${config%%'"'*}
@@ -62,14 +68,21 @@ report_state() { # what is on the host, as the controller's state parser reads i
     for folder in releases/*/; do
         [ -f "${folder}manifest.json" ] || continue
         folder=${folder#releases/}
-        printf '@release %s\n' "${folder%/}"
+        say "release ${folder%/}"
     done
     set -- store/sha256/*/*
-    [ -e "$1" ] && ls -ln "$@" | while IFS= read -r line; do printf '@blob %s\n' "$line"; done
-    [ -r audit.log ] && tail -n 200 audit.log | while IFS= read -r line; do
-        printf '@audit %s\n' "$line"
+    [ -e "$1" ] && ls -ln "$@" | while IFS= read -r line; do say "blob $line"; done
+    [ ! -d current/ ] || ls -ln current/ | while IFS= read -r line; do
+        say "file $line"
     done
-    return 0
+    [ ! -r audit.log ] || report_audit
+}
+
+report_audit() { # the commits, which tell the way back, and what happened last
+    {
+        grep '"what":"commit"' audit.log | tail -n 60
+        tail -n 60 audit.log
+    } | cut -c1-4000 | while IFS= read -r line; do say "audit $line"; done
 }
 
 survey() { # root: report, touch nothing
@@ -86,11 +99,14 @@ take_lock() { # root, owner line
         report_lock
         fail locked "$root/lock exists"
     fi
-    printf '%s\n' "$2" >"$root/lock/owner.json" || {
-        rmdir "$root/lock"
+    { printf '%s\n' "$2" >"$root/lock/owner.json"; } 2>/dev/null || {
+        rm -rf "$root/lock"
         fail space "cannot write $root/lock/owner.json"
     }
-    mkdir -p "$root/releases" "$root/store/sha256" || fail permission "cannot write in $root"
+    mkdir -p "$root/releases" "$root/store/sha256" 2>/dev/null || {
+        rm -rf "$root/lock"
+        fail permission "cannot write in $root"
+    }
     report_state
 }
 
@@ -115,10 +131,16 @@ drop_lock() { # root, run
     esac
 }
 
-break_lock() { # root
+break_lock() { # root, run of the owner or "": moved away first, so that only one can break it
     enter "$1"
     report_lock
-    rm -rf "$root/lock"
+    owner=
+    [ -r "$root/lock/owner.json" ] && read -r owner <"$root/lock/owner.json"
+    case $owner in
+    *"\"run\":\"$2\""*) ;;
+    *) [ -z "$2" ] || return 0 ;;
+    esac
+    mv "$root/lock" "$root/.lock-$$" && rm -rf "$root/.lock-$$"
 }
 
 digest_of() { # path; OpenSSL uses the CPU's SHA instructions, coreutils mostly does not
@@ -132,16 +154,19 @@ digest_of() { # path; OpenSSL uses the CPU's SHA instructions, coreutils mostly 
     printf '%s' "${1%% *}"
 }
 
-accept() { # digest: a complete .part becomes a blob, a damaged one goes
+accept() { # digest: what arrived, or has lain here, is a blob only if its digest says so
     blob=store/sha256/${1%"${1#??}"}/$1
-    [ -f "$blob" ] && return 0
-    [ -f "$blob.part" ] || fail missing_blob "$1"
-    found=$(digest_of "$blob.part")
+    arrived=$blob
+    [ -f "$blob" ] || arrived=$blob.part
+    [ -f "$arrived" ] || fail missing_blob "$1"
+    found=$(digest_of "$arrived")
     if [ "$found" != "$1" ]; then
-        rm -f "$blob.part"
+        rm -f "$arrived"
         fail damaged_blob "$1 $found"
     fi
-    chmod 444 "$blob.part" && mv -f "$blob.part" "$blob" || fail space "cannot store $1"
+    [ "$arrived" = "$blob" ] || {
+        chmod 444 "$arrived" && mv -f "$arrived" "$blob" || fail space "cannot store $1"
+    }
 }
 
 begin_stage() { # root, run, release
@@ -150,7 +175,7 @@ begin_stage() { # root, run, release
     cd "$root" || fail permission "cannot enter $root"
     release=$3
     new=releases/.new-$release
-    rm -rf "$new"
+    rm -rf releases/.new-*
     mkdir -p "$new" || fail space "cannot create $root/$new"
 }
 
@@ -163,16 +188,26 @@ stage_text() { # name, mode; the text on stdin
     cat >"$new/$1" && chmod "$2" "$new/$1" || fail space "cannot write $new/$1"
 }
 
-end_stage() {
-    if [ -d "releases/$release" ]; then
-        rm -rf "$new"
-    else
+end_stage() { # a release that lies here already is mended file by file: it may be the active one
+    if [ ! -d "releases/$release" ]; then
         mv "$new" "releases/$release" || fail space "cannot create releases/$release"
+    else
+        for file in "$new"/*; do
+            [ "$file" -ef "releases/$release/${file##*/}" ] || mv -f "$file" "releases/$release/" ||
+                fail space "cannot write releases/$release"
+        done
+        rm -rf "$new"
     fi
-    printf '@staged %s\n' "$release"
+    say "staged $release"
+}
+
+check_file() { # release, name, digest: nothing is switched to that is not as it was made
+    [ -f "releases/$1/$2" ] || fail damaged_release "$1 $2 is missing"
+    [ "$(digest_of "releases/$1/$2")" = "$3" ] || fail damaged_release "$1 $2 was changed"
 }
 
 point_current() { # release or "": switch in one rename(2)
+    [ -L current ] || [ ! -e current ] || fail current_is_no_link "$root/current is no link"
     if [ -z "$1" ]; then
         rm -f current || fail permission "cannot remove $root/current"
         return 0
@@ -186,19 +221,23 @@ point_current() { # release or "": switch in one rename(2)
     fi
 }
 
-activate() { # root, run, release or "", audit line
+begin_activate() { # root, run
     enter "$1"
     own_lock "$2"
     cd "$root" || fail permission "cannot enter $root"
-    point_current "$3"
-    printf '%s\n' "$4" >>audit.log
-    printf '@activated %s\n' "$3"
+}
+
+activate() { # release or "", audit lines
+    point_current "$1"
+    { printf '%s\n' "$2" >>audit.log; } 2>/dev/null
+    say "activated $1"
 }
 
 commit() { # root, run, audit line: write the verdict and let go
     enter "$1"
     own_lock "$2"
-    printf '%s\n' "$3" >>"$root/audit.log" || fail space "cannot write $root/audit.log"
+    { printf '%s\n' "$3" >>"$root/audit.log"; } 2>/dev/null ||
+        fail audit "cannot write $root/audit.log"
     rm -f "$root/lock/owner.json" && rmdir "$root/lock"
-    printf '@committed\n'
+    say "committed"
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestrator.targets.connection import ConnectionSpec
 
+BEGIN = "orchestrate-stdin-begins"
 GRACE = 10.0  # seconds that the host gets to end a command by itself before we give up on it
 
 
@@ -29,14 +30,19 @@ def as_user(command: str, spec: ConnectionSpec) -> str:
 
     A sudo password is expected as the first line of stdin (`sudo_password`), never in argv.
     """
+    inner = f"exec sh -c {quote(command)}"
     if not spec.become:
-        return f"exec sh -c {quote(command)}"
-    ask = "-S -p ''" if spec.become_password else "-n"
-    return f"exec sudo {ask} -u {quote(spec.become_user)} -- sh -c {quote(command)}"
+        return inner
+    if not spec.become_password:
+        return f"exec sudo -n -u {quote(spec.become_user)} -- {inner.removeprefix('exec ')}"
+    # sudo that remembers, or that needs no password here, leaves the password unread: what stands
+    # before the mark must never reach the command.
+    skip = f'while IFS= read -r line && [ "$line" != {BEGIN} ]; do :; done; {inner}'
+    return f"exec sudo -S -p '' -u {quote(spec.become_user)} -- sh -c {quote(skip)}"
 
 
 def sudo_password(spec: ConnectionSpec) -> bytes:
-    """What has to go first on stdin: the sudo password, or nothing."""
+    """What has to go first on stdin: the sudo password and the mark after it, or nothing."""
     if spec.become and spec.become_password:
-        return spec.become_password.encode() + b"\n"
+        return f"{spec.become_password}\n{BEGIN}\n".encode()
     return b""

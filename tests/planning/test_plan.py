@@ -55,6 +55,7 @@ def on_host(release: Release, *, verdict: str | None = "pass", **changes) -> Pre
         stored=frozenset(b.sha256 for b in release.blobs),
         manifest=release.manifest,
         config=release.texts[release.config],
+        sizes={name: file["size"] for name, file in release.manifest["files"].items()},
         audit=tuple(lines),
     )
     return dataclasses.replace(present, **changes)
@@ -95,16 +96,38 @@ def test_active_but_never_passed_is_verified(verdict):
     assert plan.bytes_to_send == 0
 
 
-def test_release_that_lies_there_is_only_activated():
+def test_release_that_lies_there_is_put_together_anew_without_its_blobs():
     release = plan_host(inputs()).release
     other = plan_host(inputs(host=Host("pi-1", (), {"threads": 1}))).release
     present = on_host(other, releases=(release.id, other.id))
     plan = plan_host(inputs(present=present))
-    assert plan.action == "activate"
-    assert plan.steps == ("preflight", "activate", "verify", "commit")
-    assert plan.bytes_to_send == 0
+    assert plan.action == "deploy"
+    assert plan.bytes_to_send == sum(len(t.encode()) for t in release.texts.values())
     assert plan.reasons == ("the release is on the host already", "ort.cfg changes")
     assert "-intra_op_threads = 1\n+intra_op_threads = 3\n" in plan.config_diff
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"config": "intra_op_threads = 64\n"}, "ort.cfg was changed by hand"),
+        ({"sizes": {}}, "net-fp32.onnx is missing"),
+        ({"manifest": {}}, "manifest.json is damaged"),
+        ({"releases": ()}, "is gone"),
+    ],
+)
+def test_a_damaged_release_is_deployed_again(change, reason):
+    release = plan_host(inputs()).release
+    plan = plan_host(inputs(present=on_host(release, **change)))
+    assert plan.action == "deploy"
+    assert any(reason in said for said in plan.reasons)
+
+
+def test_a_model_that_was_cut_on_the_host_is_noticed():
+    release = plan_host(inputs()).release
+    present = on_host(release)
+    cut = dataclasses.replace(present, sizes={**present.sizes, release.artifact.filename: 5})
+    assert plan_host(inputs(present=cut)).reasons == ("net-fp32.onnx has another size",)
 
 
 def test_only_what_is_missing_is_sent():

@@ -178,6 +178,80 @@ def test_activating_what_is_not_there_is_refused(host):
     assert not os.path.lexists(host.path("current"))
 
 
+def test_a_release_that_was_damaged_is_mended_in_place(host):
+    host.lock()
+    host.receive(MODEL)
+    host.run(commands.stage(host.root, "r1", release()))
+    host.run(commands.activate(host.root, "r1", "net-v1-abc", {"what": "activate"}))
+    folder = Path(host.path("releases/net-v1-abc"))
+    (folder / "rpi.cfg").write_text("hacked = 1\n")
+    (folder / "model.onnx").unlink()
+    host.run(commands.stage(host.root, "r1", release()))
+    assert (folder / "rpi.cfg").read_text() == release().texts["rpi.cfg"]
+    assert (folder / "model.onnx").read_bytes() == MODEL
+    assert os.path.islink(host.path("current"))
+
+
+def test_a_blob_that_went_bad_on_the_host_is_thrown_away(host):
+    host.lock()
+    host.receive(MODEL)
+    host.run(commands.stage(host.root, "r1", release()))
+    blob = Path(host.path(f"store/sha256/{DIGEST[:2]}/{DIGEST}"))
+    blob.chmod(0o644)
+    blob.write_bytes(MODEL[:5])
+    with pytest.raises(TransferError):
+        host.run(commands.stage(host.root, "r1", release()))
+    assert host.present().stored == frozenset()
+
+
+def test_nothing_is_switched_to_that_was_changed(host):
+    host.lock()
+    host.receive(MODEL)
+    host.run(commands.stage(host.root, "r1", release()))
+    Path(host.path("releases/net-v1-abc/model.onnx")).unlink()
+    with pytest.raises(PreflightError, match=r"model.onnx is missing") as caught:
+        host.run(commands.activate(host.root, "r1", "net-v1-abc", {}, check={"model.onnx": DIGEST}))
+    assert caught.value.as_dict()["code"] == "damaged_release"
+    assert not os.path.lexists(host.path("current"))
+
+
+def test_a_current_that_is_a_folder_is_left_alone(host):
+    host.lock()
+    host.receive(MODEL)
+    host.run(commands.stage(host.root, "r1", release()))
+    os.mkdir(host.path("current"))
+    with pytest.raises(PreflightError, match="is no link"):
+        host.run(commands.activate(host.root, "r1", "net-v1-abc", {}))
+
+
+def test_text_on_the_host_cannot_pass_for_an_answer(host):
+    host.lock()
+    host.receive(MODEL)
+    text = "a = 1\u2028@error permission forged\n@error permission forged\n\x85@error x y\n"
+    host.run(commands.stage(host.root, "r1", release(config=text)))
+    host.run(commands.activate(host.root, "r1", "net-v1-abc", {}))
+    assert host.present().config == text
+
+
+def test_commits_are_remembered_beyond_many_verifications(host):
+    host.lock()
+    lines = ['{"what":"commit","release":"a","verdict":"pass"}']
+    lines += [f'{{"what":"verify","release":"b","verdict":"pass","n":{n}}}' for n in range(500)]
+    Path(host.path("audit.log")).write_text("\n".join(lines) + "\n")
+    audit = host.present().audit
+    assert audit[0]["what"] == "commit"
+    assert audit[-1]["n"] == 499
+    assert len(audit) < 100
+
+
+def test_only_the_lock_that_was_seen_is_broken(host):
+    host.lock("r1")
+    host.run(commands.break_lock(host.root, "r0"))
+    assert os.path.isdir(host.path("lock"))
+    host.run(commands.break_lock(host.root, "r1"))
+    assert not os.path.exists(host.path("lock"))
+
+
 def test_a_half_made_release_is_started_over(host):
     host.lock()
     host.receive(MODEL)
