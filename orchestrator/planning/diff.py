@@ -101,17 +101,18 @@ def damage(present: Present) -> list[str]:
     found = []
     config = present.manifest.get("config")
     for name, file in files.items():
+        entry = file if isinstance(file, dict) else {}
         if name not in present.sizes:
             found.append(f"{name} is missing")
-        elif name == config and _sha256(present.config) != file.get("sha256"):
+        elif name == config and _sha256(present.config) != entry.get("sha256"):
             found.append(f"{name} was changed by hand")
-        elif present.sizes[name] != file.get("size"):
+        elif present.sizes[name] != entry.get("size"):
             found.append(f"{name} has another size")
     return found
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _reasons(action: Action, release: Release, present: Present) -> list[str]:

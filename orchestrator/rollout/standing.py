@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.planning.diff import damage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,20 +87,12 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
 def _drift(
     present: Present, release: Mapping[str, Any] | None, wanted: str | None, active: str | None
 ) -> list[str]:
-    if present.current is None:
-        return []
-    notes = []
-    if present.current not in present.releases:
-        notes.append(f"releases/{present.current} is gone")
-    elif release is None:
-        notes.append("manifest.json is damaged")
+    if present.current is None or present.current not in present.releases or release:
+        notes = damage(present)
+    else:
+        notes = ["manifest.json is damaged"]
     if wanted and active and wanted != active:
         notes.append(f"{wanted} is wanted")
-    if release:
-        name = release["config"]
-        found = hashlib.sha256(present.config.encode(errors="replace")).hexdigest()
-        if release["files"][name]["sha256"] != found:
-            notes.append(f"{name} was changed by hand")
     return notes
 
 

@@ -53,7 +53,7 @@ def test_four_hosts_from_first_deploy_to_rollback(sshd_fleet, make_project):
         assert not (host.root_here / "lock").exists()
     assert {host.name: tree(host.root_here / "current") for host in fleet} == before
 
-    project.settings["profiles"]["cpu"]["vars"] = {"intra_op_threads": 1}
+    project.settings["profiles"]["cpu"]["vars"] = {"onnxruntime_threads": 1}
     project.write_settings()
     good = project.run("deploy", "--yes", "--model", "net@v3")
     assert (good.code, good.document["outcome"]) == (0, "deployed"), good.stderr

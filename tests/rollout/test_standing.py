@@ -25,6 +25,7 @@ MANIFEST = {
 }
 PASSED = ({"release": "r1", "verdict": "pass", "when": "2026-01-01"},)
 LIVE = {"current": "r1", "releases": ("r1",), "manifest": MANIFEST, "config": CONFIG}
+LIVE |= {"sizes": {"rpi.cfg": 12}}
 
 
 @pytest.mark.parametrize(
