@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.common import one_line
 from orchestrator.rollout.outcome import WORST_FIRST, HostOutcome, RunResult, Status
 
 if TYPE_CHECKING:
@@ -64,24 +65,16 @@ def rank(host: HostOutcome) -> tuple[int, str, str]:
 def sentence(host: HostOutcome) -> str:
     """What happened on the host, what it means and what to do next."""
     if host.status is Status.ROLLED_BACK and host.error:
-        return f"to {host.active or host.release}: {error_and_hint(host)}"
+        return f"to {host.active or host.release}: {one_line(host.error.message, host.error.hint)}"
     if host.error:
-        return error_and_hint(host)
+        return one_line(host.error.message, host.error.hint)
     parts = [f"{host.active} ({host.release})" if host.active else host.release or "nothing"]
     if host.artifact:
         parts.append(f"{host.artifact.format} {host.artifact.precision}, {host.config}")
     if host.verification:
         parts.append(host.verification.reason)
     if host.bytes_sent:
-        from orchestrator.planning.explain import megabytes
+        from orchestrator.sizes import human_size
 
-        parts.append(f"{megabytes(host.bytes_sent)} sent")
+        parts.append(f"{human_size(host.bytes_sent)} sent")
     return " · ".join(part for part in parts if part)
-
-
-def error_and_hint(host: HostOutcome) -> str:
-    """The error and its hint in one piece."""
-    if host.error is None:
-        return ""
-    message, hint = host.error.message.rstrip("."), host.error.hint
-    return f"{message}. {hint}" if hint else message

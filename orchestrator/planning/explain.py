@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.planning.profiles import ProfileFate
     from orchestrator.planning.select import Candidate
 
-megabytes = human_size
 _MARKS = {"chosen": "✓", "error": "!", "no match": "✗", "not needed": "·"}
 
 
