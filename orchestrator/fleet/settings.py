@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,16 +98,24 @@ def _schema() -> dict[str, Any]:
 def _mistakes(
     document: Mapping[str, Any], templates: frozenset[str], lines: Mapping[tuple[Any, ...], int]
 ) -> Iterator[SchemaProblem]:
-    """What a schema cannot say: conditions, templates, keys of another engine kind."""
+    """What a schema cannot say: conditions, templates, keys of another engine kind, NaN."""
+    found = list(_number_mistakes(document, ()))
     for name, profile in document["profiles"].items():
         here = ("profiles", name)
-        for path, message, hint in (
-            *_condition_mistakes(profile, here),
-            *_config_mistakes(profile, here, templates),
-            *_engine_mistakes(profile, here),
-        ):
-            line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
-            yield SchemaProblem(path, line or None, f"{place(path)}: {message}", hint)
+        found += _number_mistakes(profile.get("verify", {}), (*here, "verify"))
+        found += _condition_mistakes(profile, here)
+        found += _config_mistakes(profile, here, templates)
+        found += _engine_mistakes(profile, here)
+    for path, message, hint in found:
+        line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
+        yield SchemaProblem(path, line or None, f"{place(path)}: {message}", hint)
+
+
+def _number_mistakes(entry: Mapping[str, Any], here: tuple[Any, ...]) -> Mistakes:
+    """NaN, which is never less or more than the limits in the schema."""
+    for key, value in entry.items():
+        if isinstance(value, float) and math.isnan(value):
+            yield (*here, key), "is no number", "Write a number, such as 10."
 
 
 def _condition_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mistakes:
@@ -140,7 +149,7 @@ def _engine_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mista
 
 def _settings(document: Mapping[str, Any]) -> Settings:
     profiles = tuple(_profile(name, entry) for name, entry in document["profiles"].items())
-    return Settings(**{**document, "profiles": profiles})
+    return Settings(**{**_whole(document, "parallel", "keepalive"), "profiles": profiles})
 
 
 def _profile(name: str, entry: Mapping[str, Any]) -> Profile:
@@ -177,4 +186,9 @@ def _verify(entry: Mapping[str, Any]) -> VerifySpec:
     """Numbers as the dataclass has them, so that 1 and 1.0 make the same release."""
     real = {"min_ratio", "max_error", "timeout"}
     numbers: dict[str, Any] = {k: float(v) if k in real else v for k, v in entry.items()}
-    return VerifySpec(**numbers)
+    return VerifySpec(**_whole(numbers, "max_rss_mb", "visits"))
+
+
+def _whole(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The entry with integers under `keys`: to JSON Schema 3.0 is one too."""
+    return {key: int(value) if key in keys else value for key, value in entry.items()}

@@ -77,6 +77,30 @@ def test_when(written, when):
     assert parsed(text).profiles[0].when == when
 
 
+LIMITS = ("connect_timeout", "command_timeout", "facts_max_age", "keepalive", "parallel")
+LIMITS_OF_VERIFY = ("min_ratio", "max_error", "timeout", "max_rss_mb", "visits")
+NO_NUMBERS = [".nan", ".inf", "-.inf", "1.0e+400", "9" * 400]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("key", LIMITS)
+def test_a_number_without_end_is_refused_where_it_stands(key, value):
+    said = mistakes(f"{SMALLEST}{key}: {value}\n")
+    assert {line[: line.index(key)] for line in said} == {"orchestrate.yml:6: "}
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("key", LIMITS_OF_VERIFY)
+def test_a_number_without_end_is_refused_in_a_profile(key, value):
+    said = mistakes(f"{SMALLEST}    verify:\n      {key}: {value}\n")
+    assert {line[: line.index(key)] for line in said} == {"orchestrate.yml:7: profiles.pi.verify."}
+
+
+def test_a_whole_number_is_an_integer():
+    settings = parsed(f"{SMALLEST}    verify: {{visits: 3.0}}\nparallel: 4.0\n")
+    assert repr((settings.parallel, settings.profiles[0].verify.visits)) == "(4, 3)"
+
+
 def test_profiles_keep_their_order():
     entry = SMALLEST.partition("  pi:\n")[2]
     text = "profiles:\n" + "".join(f"  {name}:\n{entry}" for name in "zmabk")
