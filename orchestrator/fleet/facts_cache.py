@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.fleet.facts import Facts
 
 _FORMAT = 1
+_LOG = logging.getLogger(__name__)
 
 
 class FactsCache:
@@ -24,6 +26,7 @@ class FactsCache:
     def __init__(self, folder: Path) -> None:
         """`folder` is the project's .orchestrate, made when the first facts are put."""
         self._folder = folder / "facts"
+        self._writable = True
 
     def get(self, host: str) -> tuple[Facts, float] | None:
         """The host's facts and their age in seconds; None when there are none to be read."""
@@ -38,17 +41,23 @@ class FactsCache:
     def put(self, host: str, facts: Facts) -> None:
         """Keep the facts, so that a reader never sees half of them.
 
-        Raises OSError when the folder cannot be written.
+        Where they cannot be kept a warning is logged once, and the old ones stay.
         """
+        if not self._writable:
+            return
         document = {
             "format": _FORMAT,
             "host": host,
             "probed": time.time(),
             "facts": to_dict(facts),
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
         data = json.dumps(document, indent=1).encode()
-        write_atomically(self._path(host), data, durable=False)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path(host), data, durable=False)
+        except OSError as exc:
+            self._writable = False
+            _LOG.warning("warning: facts cannot be kept: %s", exc)
 
     def _path(self, host: str) -> Path:
         return self._folder / f"{quote(host, safe='')}.json"
