@@ -13,6 +13,8 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rich.table import Table
+
     from orchestrator.history.records import Benchmark, HostRecord, RunDetail, RunRecord
     from orchestrator.history.store import History
     from orchestrator.verify.baseline import Baseline
@@ -29,6 +31,10 @@ STYLES = {
     "unreachable": "magenta",
     "locked": "cyan",
 }
+# The columns that are typed again.
+WHOLE = ("run", "host")
+# Columns of a terminal from which on a reason has room in its row.
+WIDE = 120
 
 
 @click.command("history")
@@ -72,7 +78,7 @@ def show_runs(context: Context, runs: list[RunRecord]) -> None:
     if not runs:
         context.console.print("No runs yet.")
         return
-    table = common.table("run", "started", "command", "hosts", "outcome", "exit", "took", "by")
+    table = _table("run", "started", "command", "hosts", "outcome", "exit", "took", "by")
     for run in runs:
         table.add_row(
             _styled(run.id, "bold"),
@@ -98,13 +104,11 @@ def show_run(context: Context, detail: RunDetail) -> None:
         return
     show_runs(context, [detail.run])
     context.console.print()
-    hosts_table = common.table("host", "status", "tried", "active", "verdict", "")
-    for record in detail.hosts:
-        hosts_table.add_row(_styled(record.host, "bold"), *_outcome(record))
-    context.console.print(hosts_table)
+    named = [((_styled(record.host, "bold"),), record) for record in detail.hosts]
+    show_outcomes(context, ("host",), named)
     show_words(context, detail.hosts)
     context.console.print()
-    steps_table = common.table("after", "host", "state", "release", "")
+    steps_table = _table("after", "host", "state", "release", "")
     for step in detail.transitions:
         steps_table.add_row(
             f"{step.time - detail.run.started:.2f} s",
@@ -123,11 +127,25 @@ def show_host(context: Context, host: str, records: list[HostRecord]) -> None:
     if context.json:
         context.emit({"host": host, "runs": [asdict(record) for record in records]})
         return
-    table = common.table("run", "ended", "status", "tried", "active", "verdict", "")
-    for record in records:
-        table.add_row(_styled(record.run, "bold"), _local(record.time), *_outcome(record))
-    context.console.print(table)
+    named = [((_styled(record.run, "bold"), _local(record.time)), record) for record in records]
+    show_outcomes(context, ("run", "ended"), named)
     show_words(context, records[:1])
+
+
+def show_outcomes(
+    context: Context, columns: tuple[str, ...], named: list[tuple[tuple[Any, ...], HostRecord]]
+) -> None:
+    """Print one line an outcome behind its cells; a narrow terminal has the reasons below."""
+    narrow = context.console.width < WIDE
+    table = _table(*columns, "status", "tried", "active", "verdict", *([] if narrow else [""]))
+    for cells, record in named:
+        table.add_row(*cells, *_outcome(record), *([] if narrow else [_styled(_reason(record))]))
+    context.console.print(table)
+    for cells, record in named:
+        reason = _reason(record)
+        if narrow and reason:
+            named_already = reason.startswith(cells[0].plain)
+            context.console.print(*([] if named_already else cells[:1]), _styled(reason))
 
 
 def show_words(context: Context, records: Iterable[HostRecord]) -> None:
@@ -155,7 +173,7 @@ def show_benchmarks(
     if not benchmarks:
         context.console.print("No benchmarks yet.")
         return
-    table = common.table("measured", "host", "class", "model", "artifact", "engine", "verdict", "")
+    table = _table("measured", "host", "class", "model", "artifact", "engine", "verdict", "")
     for benchmark in benchmarks:
         key = benchmark.key
         table.add_row(
@@ -215,17 +233,30 @@ def _refuse(problem: str) -> None:
 
 
 def _outcome(record: HostRecord) -> tuple[Any, ...]:
-    """Status, what was tried, what is active, verdict and reason as cells."""
+    """Status, what was tried, what is active and the verdict as cells."""
     outcome = record.outcome
     verify = outcome.get("verify") or {}
-    error = outcome.get("error") or {}
     return (
         _status(record.status),
         outcome.get("tried") or "",
         outcome.get("release") or "nothing",
         _status(verify.get("verdict", "")),
-        _styled(error.get("message") or verify.get("reason", "")),
     )
+
+
+def _reason(record: HostRecord) -> str:
+    verify = record.outcome.get("verify") or {}
+    error = record.outcome.get("error") or {}
+    return str(error.get("message") or verify.get("reason", ""))
+
+
+def _table(*columns: str) -> Table:
+    """A table whose run ids and hosts stay whole however narrow the terminal is."""
+    table = common.table(*columns)
+    for column in table.columns:
+        column.no_wrap = column.header in WHOLE
+        column.overflow = "fold"
+    return table
 
 
 def _status(word: str) -> Any:

@@ -98,6 +98,23 @@ def test_one_host(orchestrate):
     assert [run["status"] for run in document["runs"]] == ["rolled_back", "deployed"]
 
 
+def test_on_a_narrow_terminal_run_ids_and_hosts_stay_whole(project):
+    run, host = "20260101-120000-abcd", "jetson-orin-in-the-garage-3"
+    error = {"code": "verify_failed", "message": f"{host}: wrong answers", "hint": ""}
+    with open_history(Project(project).history_url, fail) as history:
+        bad = outcome("rolled_back", verdict="fail", error=error) | {"tried": "kata-v2-1a2b3c4d"}
+        publish(history, run_of(run, (host, bad), time=3000.0))
+    for arguments in ([run], ["--host", host], [], ["--benchmarks"]):
+        done = CliRunner(env={"COLUMNS": "80"}).invoke(
+            root, ["--project", str(project), "history", *arguments]
+        )
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert (host if "--benchmarks" in arguments else run) in done.stdout
+        assert "…" not in done.stdout
+        if host in arguments:
+            assert f"{run} {host}: wrong answers\n" in done.stdout
+
+
 def test_the_benchmarks(orchestrate):
     text = orchestrate("--benchmarks")
     assert "go@v1  onnx int8  onnxruntime  fail     11.0 evals/s" in text
