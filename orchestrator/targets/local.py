@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import selectors
+import signal
 import subprocess
-import threading
 import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from orchestrator.errors import CommandError
 from orchestrator.targets import shell
 from orchestrator.targets.base import Completed
+from orchestrator.targets.channel import KEPT, SLICE, Lines, overdue, too_much
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
     from orchestrator.targets.connection import ConnectionSpec
@@ -64,57 +67,133 @@ class LocalTarget:
         on_line: Callable[[str], None] | None,
         timeout: float,
     ) -> Completed:
-        with subprocess.Popen(
+        """Run it until it ended and nobody holds its output open any more.
+
+        The deadline moves on with each chunk that is taken in.
+        """
+        process = subprocess.Popen(
             ["/bin/sh", "-c", shell.as_user(command, self._spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,
             start_new_session=True,
-        ) as process:
-            assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018
-            out: list[str] = []
-            err: list[str] = []
-            readers = [
-                threading.Thread(target=_read, args=(process.stdout, out, on_line), daemon=True),
-                threading.Thread(target=_read, args=(process.stderr, err, None), daemon=True),
-            ]
-            for reader in readers:
-                reader.start()
-            _write(process.stdin, self._input(chunks), on_sent)
-            deadline = time.monotonic() + timeout + shell.GRACE
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired as exc:
-                process.kill()
-                raise CommandError(
-                    f"{self._spec.name}: no end after {timeout:g} s",
-                    code="timeout",
-                    hint="Raise the timeout in orchestrate.yml if the host is only slow.",
-                ) from exc
-            for reader in readers:
-                reader.join()
-            return Completed(process.returncode, "".join(out), "".join(err))
+        )
+        out, err = Lines(on_line), Lines(None)
+        try:
+            with _Pipes(process, self._input(chunks), out, err) as pipes:
+                status = self._attend(process, pipes, command, on_sent, timeout)
+        except BaseException:
+            _kill(process)
+            raise
+        return Completed(status, out.finish(), err.finish())
 
-    def _input(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+    def _attend(
+        self,
+        process: subprocess.Popen[bytes],
+        pipes: _Pipes,
+        command: str,
+        on_sent: Callable[[int], None] | None,
+        timeout: float,
+    ) -> int:
+        deadline = time.monotonic() + timeout + shell.GRACE
+        while pipes.open:
+            taken = pipes.step(max(0.0, deadline - time.monotonic()))
+            if taken:
+                deadline = time.monotonic() + timeout + shell.GRACE
+                if on_sent is not None:
+                    on_sent(taken)
+            if pipes.printed > KEPT:
+                raise too_much(self._spec.name, command)
+            if time.monotonic() >= deadline:
+                raise overdue(self._spec.name, command, timeout)
+        try:
+            return process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired as exc:
+            raise overdue(self._spec.name, command, timeout) from exc
+
+    def _input(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         if password := shell.sudo_password(self._spec):
             yield password
         yield from chunks
 
 
-def _read(pipe: IO[bytes], into: list[str], on_line: Callable[[str], None] | None) -> None:
-    for raw in pipe:
-        line = raw.decode(errors="replace")
-        into.append(line)
-        if on_line is not None:
-            on_line(line.rstrip("\n"))
+class _Pipes:
+    """The three pipes of a process, served a piece at a time, whichever is ready."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], chunks: Iterator[bytes], out: Lines, err: Lines
+    ) -> None:
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018
+        self._pipes = (process.stdin, process.stdout, process.stderr)
+        self._chunks = chunks
+        self._left = memoryview(b"")
+        self._size = 0
+        self._printed = (out, err)
+        self._selector = selectors.DefaultSelector()
+        os.set_blocking(process.stdin.fileno(), False)
+        self._selector.register(process.stdin, selectors.EVENT_WRITE)
+        self._selector.register(process.stdout, selectors.EVENT_READ, out)
+        self._selector.register(process.stderr, selectors.EVENT_READ, err)
+
+    @property
+    def open(self) -> bool:
+        """Whether there still is something to feed or to read."""
+        return bool(self._selector.get_map())
+
+    @property
+    def printed(self) -> int:
+        """The bytes that came on stdout or on stderr, whichever had more."""
+        return max(lines.size for lines in self._printed)
+
+    def step(self, seconds: float) -> int:
+        """Feed and read what goes without waiting, after waiting at most `seconds` for any of it.
+
+        Returns the size of the chunk that was taken in whole, or 0.
+        """
+        taken = 0
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                taken = self._feed(key.fd)
+                continue
+            data = os.read(key.fd, SLICE)
+            key.data.add(data)
+            if not data:
+                self._selector.unregister(key.fileobj)
+        return taken
+
+    def _feed(self, stdin: int) -> int:
+        """Write what fits; a command that stops reading early ends the feeding quietly."""
+        if not self._left:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return self._end_of_input()
+            self._left, self._size = memoryview(chunk), len(chunk)
+        try:
+            self._left = self._left[os.write(stdin, self._left) :]
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            return self._end_of_input()
+        return 0 if self._left else self._size
+
+    def _end_of_input(self) -> int:
+        self._selector.unregister(self._pipes[0])
+        self._pipes[0].close()
+        return 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._selector.close()
+        for pipe in self._pipes:
+            pipe.close()
 
 
-def _write(pipe: IO[bytes], chunks: Iterable[bytes], on_sent: Callable[[int], None] | None) -> None:
-    try:
-        for chunk in chunks:
-            pipe.write(chunk)
-            if on_sent is not None:
-                on_sent(len(chunk))
-        pipe.close()
-    except BrokenPipeError:
-        pass  # the command ended without reading everything; its exit status says why
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the command and what it started; what sudo started may not be ours to kill."""
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1)

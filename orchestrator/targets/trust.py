@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from orchestrator.targets import known_hosts, ssh
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fabric import Connection
+
     from orchestrator.targets.connection import ConnectionSpec
 
-SSH_PORT = 22
 OWNER_ONLY = 0o600
 
 
@@ -39,22 +41,26 @@ def offered_key(spec: ConnectionSpec) -> OfferedKey:
 
     Raises UnreachableError. Jump hosts themselves must be known already.
     """
-    connection = ssh.prepared(spec)
+    with ssh.explained(spec):
+        hops, revoked = ssh.prepared(spec)
+    connection = hops[-1]
     try:
+        ssh.open_jumps(hops[:-1], spec)
         with ssh.explained(spec):
-            sock = connection.open_gateway() if connection.gateway else None
-            transport = paramiko.Transport(sock or (connection.host, connection.port))
+            sock = connection.open_gateway() if connection.gateway else _dial(connection, spec)
+            transport = paramiko.Transport(sock)
         with transport, ssh.explained(spec):
+            transport.banner_timeout = spec.connect_timeout
             transport.start_client(timeout=spec.connect_timeout)
             key = transport.get_remote_server_key()
     finally:
-        connection.close()
-    name = connection.host
-    if connection.port != SSH_PORT:
-        name = f"[{connection.host}]:{connection.port}"
-    file = ssh.known_hosts_files(spec)[0]
+        ssh.close_hops(hops)
+    if key.asbytes() in revoked:
+        raise ssh.revoked_key(spec.name, key)
+    name = known_hosts.name_of(connection.host, connection.port)
+    file = ssh.known_hosts_files(spec, connection)[0]
     entries = paramiko.HostKeys()
-    known_hosts.load(file, entries.load)
+    known_hosts.load([file], entries)
     before = entries.lookup(name)
     if before is None:
         known = "no"
@@ -66,22 +72,26 @@ def offered_key(spec: ConnectionSpec) -> OfferedKey:
 def remember(offered: OfferedKey) -> None:
     """Write the key into known_hosts, in place of any other of that name."""
     offered.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lines = offered.file.read_text(encoding="utf-8").splitlines() if offered.file.is_file() else []
+    before = offered.file.read_bytes() if offered.file.is_file() else b""
+    lines = before.decode(errors="surrogateescape").rstrip("\n").split("\n") if before else []
     kept = [line for line in lines if not _is_of(line, offered.name)]
     kept.append(f"{offered.name} {offered.kind} {offered.key.get_base64()}")
     text = "\n".join(kept) + "\n"
-    write_atomically(offered.file.resolve(), text.encode(), mode=OWNER_ONLY)
+    write_atomically(offered.file.resolve(), text.encode(errors="surrogateescape"), mode=OWNER_ONLY)
 
 
 def _is_of(line: str, name: str) -> bool:
     """Whether the line has a plain key of the host; comments and marked lines have none."""
-    try:
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(line.strip())
-    except paramiko.hostkeys.InvalidHostKey:
-        return False
+    entry = known_hosts.entry(line)
     if entry is None:
         return False
     entries = paramiko.HostKeys()
     for host in entry.hostnames:
         entries.add(host, entry.key.get_name(), entry.key)
     return entries.lookup(name) is not None
+
+
+def _dial(connection: Connection, spec: ConnectionSpec) -> socket.socket:
+    return socket.create_connection(
+        (connection.host, connection.port), timeout=spec.connect_timeout
+    )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+
 import pytest
 
 from orchestrator.errors import CommandError
@@ -42,3 +46,29 @@ def test_a_command_that_does_not_end_is_killed(monkeypatch):
         monkeypatch.setattr("orchestrator.targets.shell.limited", lambda command, seconds: command)
         with pytest.raises(CommandError, match="no end after 1 s"):
             target.run("exec sleep 100", timeout=1)
+
+
+def test_a_child_that_keeps_the_output_open_ends_with_the_time(monkeypatch, tmp_path):
+    monkeypatch.setattr("orchestrator.targets.shell.GRACE", 0.0)
+    with connect(SPEC) as target, pytest.raises(CommandError, match="no end after 1 s") as caught:
+        target.run(f"sleep 100 & echo $! >{tmp_path}/pid; echo done", timeout=1)
+    assert caught.value.as_dict()["code"] == "timeout"
+    pid = (tmp_path / "pid").read_text().strip()
+    state = Path(f"/proc/{pid}/stat")
+    with contextlib.suppress(FileNotFoundError):
+        while state.read_text().split()[2] != "Z":
+            os.sched_yield()
+
+
+def test_a_command_that_never_reads_ends_with_the_time(monkeypatch):
+    monkeypatch.setattr("orchestrator.targets.shell.GRACE", 0.0)
+    with connect(SPEC) as target, pytest.raises(CommandError, match="no end after 1 s"):
+        target.upload("exec sleep 100", [b"x" * 10**6], timeout=1, on_sent=lambda _: None)
+
+
+@pytest.mark.parametrize("stream", ["", ">&2"])
+def test_a_flood_of_output_is_stopped(stream):
+    with connect(SPEC) as target, pytest.raises(CommandError, match="8 MiB") as caught:
+        target.run(f"yes {stream}", timeout=60)
+    assert caught.value.as_dict()["code"] == "too_much_output"
+    assert caught.value.hint

@@ -7,6 +7,7 @@ from orchestrator.targets import known_hosts
 from orchestrator.targets.trust import OfferedKey, remember
 
 OLD = paramiko.ECDSAKey.generate()
+STOLEN = paramiko.ECDSAKey.generate()
 NEW = paramiko.ECDSAKey.generate()
 
 
@@ -28,12 +29,13 @@ def test_a_new_file_is_for_its_owner_only(tmp_path):
 @pytest.mark.parametrize("names", ["pi-1", "pi-1,10.0.0.1", "10.0.0.1,pi-1"])
 def test_the_old_key_goes_whatever_name_it_stands_under(tmp_path, names):
     file = tmp_path / "known_hosts"
-    others = ["# the hosts of the lab", "#", "", f"@revoked {line('pi-1', OLD)}", line("pi-2", OLD)]
+    revoked = f"@revoked {line('pi-1', STOLEN)}"
+    others = ["# the hosts of the lab", "#", "", revoked, line("pi-2", OLD)]
     file.write_text("\n".join([line(names, OLD), *others]) + "\n")
     remember(offered(file, "pi-1"))
     assert file.read_text().splitlines() == [*others, line("pi-1", NEW)]
     entries = paramiko.HostKeys()
-    known_hosts.load(file, entries.load)
+    assert known_hosts.load([file], entries) == {STOLEN.asbytes()}
     assert entries.check("pi-1", NEW)
     assert entries.check("pi-2", OLD)
 
@@ -52,3 +54,41 @@ def test_a_link_stays_a_link(tmp_path):
     remember(offered(file, "pi-1"))
     assert file.is_symlink()
     assert file.read_text() == line("pi-1", NEW) + "\n"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"pi-2 ssh-ed25519 AAAA!!!bad",
+        b"\xff\xfe\x00 binary",
+        b"garbage",
+        b"|1|x ssh-ed25519",
+        b"@cert-authority * ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMZ0",
+    ],
+)
+def test_lines_that_make_no_sense_are_passed_over_and_kept(tmp_path, bad):
+    file = tmp_path / "known_hosts"
+    file.write_bytes(bad + b"\n" + line("pi-2", OLD).encode() + b"\n")
+    remember(offered(file, "pi-1"))
+    assert file.read_bytes().startswith(bad + b"\n")
+    entries = paramiko.HostKeys()
+    known_hosts.load([file, tmp_path / "nowhere", tmp_path], entries)
+    assert entries.check("pi-1", NEW)
+    assert entries.check("pi-2", OLD)
+
+
+def test_a_revoked_key_counts_for_nobody(tmp_path):
+    file = tmp_path / "known_hosts"
+    file.write_text(f"{line('pi-1', OLD)}\n@revoked {line('*', OLD)}\n")
+    entries = paramiko.HostKeys()
+    assert known_hosts.load([file], entries) == {OLD.asbytes()}
+    assert entries.lookup("pi-1") is None
+
+
+def test_the_first_key_of_a_name_and_kind_counts(tmp_path):
+    files = [tmp_path / "mine", tmp_path / "systems"]
+    for file, key in zip(files, [OLD, NEW], strict=True):
+        file.write_text(line("pi-1", key) + "\n")
+    entries = paramiko.HostKeys()
+    known_hosts.load(files, entries)
+    assert entries.check("pi-1", OLD)
