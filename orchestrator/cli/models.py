@@ -254,15 +254,19 @@ def unyank(context: Context, ref: str) -> None:
     help="Files of the last N versions of each model stay.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--without-history", is_flag=True, help="Go by the inventory and --keep alone.")
 @pass_context
-def gc(context: Context, keep: int, dry_run: bool) -> None:
+def gc(context: Context, keep: int, dry_run: bool, without_history: bool) -> None:
     """Remove stored files that no host uses and that belong to no recent version.
 
-    What hosts use is known from this project's history and inventory. Manifests stay, so that
-    `models fetch` can bring a file back.
+    What stays: what the inventory wants, the last N versions, and what hosts run or would go back
+    to, as this project's history tells. A history that knows of no deploy, while the inventory has
+    hosts, may be lost or another machine's: nothing is removed then, unless --without-history
+    says that it does not matter. Manifests stay, so that `models fetch` can bring a file back.
     """
     catalog = fleet.catalog(context)
-    removed = catalog.gc(keep, known_in_use(context, catalog), dry_run=dry_run)
+    in_use = wanted_or_used(context, catalog, keep, without_history=without_history)
+    removed = catalog.gc(keep, in_use, dry_run=dry_run)
     freed = sum(blob.size for blob in removed)
     rows = [{"sha256": b.sha256, "size": b.size, "refs": list(b.refs)} for b in removed]
     context.emit({"dry_run": dry_run, "freed": freed, "removed": rows})
@@ -273,26 +277,41 @@ def gc(context: Context, keep: int, dry_run: bool) -> None:
     say(context, f"{count(len(removed))} {would}, {human_size(freed)}.")
 
 
-def known_in_use(context: Context, catalog: Catalog) -> set[str]:
-    """The digests of what hosts have or are to get; raises UsageError without the history."""
+def wanted_or_used(
+    context: Context, catalog: Catalog, keep: int, *, without_history: bool
+) -> set[str]:
+    """The digests of what hosts have or are to get.
+
+    Raises UsageError where the history cannot tell what they have, and it matters.
+    """
     from orchestrator.fleet import inventory
     from orchestrator.history import open_history
     from orchestrator.models.usage import digests_in_use
 
     hosts = inventory.load(context.project.inventory).hosts.values()
     wanted = [str(host.vars.get("orchestrate_model", "")) for host in hosts]
-    with open_history(context.project.history_url, refuse_without_history) as history:
-        outcomes = [
-            [record.outcome for record in history.host(name)] for name in history.host_names()
-        ]
-    return digests_in_use(catalog.all_versions(), wanted, outcomes)
+    outcomes = []
+    if not without_history:
+        with open_history(context.project.history_url, refuse_without_history) as history:
+            outcomes = [
+                [record.outcome for record in history.host(name)] for name in history.host_names()
+            ]
+    in_use = digests_in_use(catalog.all_versions(), wanted, outcomes)
+    untold = hosts and not outcomes and not without_history
+    if untold and catalog.gc(keep, in_use, dry_run=True):
+        refuse_without_history("the history knows of no deploy, but the inventory has hosts")
+    return in_use
 
 
 def refuse_without_history(message: str) -> NoReturn:
     """Raise UsageError: what hosts use is not known."""
     from orchestrator.errors import UsageError
 
-    raise UsageError(message, hint="Without the history it is not known what hosts use.")
+    raise UsageError(
+        message,
+        hint="It is not known what hosts use. Where that does not matter, "
+        "since `models fetch` can bring it back: orchestrate models gc --without-history",
+    )
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ from click.testing import CliRunner
 from orchestrator.cli import root
 from orchestrator.errors import ModelError, UsageError
 from orchestrator.fleet import skeleton
+from orchestrator.fleet.project import Project
+from orchestrator.history import open_history
+from tests.history.test_history import outcome, publish, run_of
 from tests.katago_net import tiny_net
 
 
@@ -139,6 +142,7 @@ def test_gc_spares_what_the_inventory_wants(orchestrate, tmp_path, project):
     for number in (1, 2, 3):
         path = tiny_net(tmp_path / f"n{number}.bin.gz", seed=number)
         orchestrate("models", "add", f"kata@v{number}", str(path))
+    deployed_once(project)
     dry = orchestrate("models", "gc", "--keep", "1", "--dry-run")
     assert dry.exception is None, dry.output
     assert "1 file would be removed" in dry.output
@@ -148,6 +152,33 @@ def test_gc_spares_what_the_inventory_wants(orchestrate, tmp_path, project):
     stored = json.loads(orchestrate("--json", "models", "list").stdout)["versions"]
     assert [v["artifacts"][0]["stored"] for v in stored] == [True, False, True]
     assert "not here: fetch it" in orchestrate("models", "list").output
+
+
+def deployed_once(project):
+    """Let the history know of a deploy."""
+    with open_history(Project(project).history_url, pytest.fail) as history:
+        publish(history, run_of("2026-a", ("pi-1", outcome())))
+
+
+def test_gc_refuses_when_the_history_knows_of_no_deploy(orchestrate, tmp_path, project):
+    for number in (1, 2, 3):
+        path = tiny_net(tmp_path / f"n{number}.bin.gz", seed=number)
+        orchestrate("models", "add", f"kata@v{number}", str(path))
+    assert "0 files removed" in orchestrate("models", "gc", "--keep", "2").output
+    for words in (["--keep", "1"], ["--keep", "1", "--dry-run"]):
+        error = refused(orchestrate("models", "gc", *words), UsageError)
+        assert error.message == "the history knows of no deploy, but the inventory has hosts"
+        assert "--without-history" in error.hint
+    assert len(list((project / "artifacts" / "store" / "sha256").glob("??/*"))) == 3
+    result = orchestrate("models", "gc", "--keep", "1", "--without-history")
+    assert "1 file removed" in result.output
+    assert "--without-history" in orchestrate("models", "gc", "--help").output
+
+
+def test_gc_without_hosts_needs_no_history(orchestrate, net, project):
+    (project / "inventory" / "hosts.yml").write_text("all: {hosts: {}}\n")
+    orchestrate("models", "add", "kata@v2", str(net))
+    assert "1 file removed" in orchestrate("models", "gc", "--keep", "0").output
 
 
 def test_gc_refuses_when_the_history_cannot_be_read(orchestrate, net, project):
