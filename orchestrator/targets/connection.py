@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined
-from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import SandboxedEnvironment
 
 from orchestrator.errors import InventoryError
@@ -17,6 +17,9 @@ from orchestrator.errors import InventoryError
 if TYPE_CHECKING:
     from orchestrator.fleet.host import Host
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_YES = {"true", "yes", "on", "1", "y", "t"}
+_NO = {"", "false", "no", "off", "0", "n", "f"}
 _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined)
 
 
@@ -64,7 +67,7 @@ def connection_spec(
     given = {k: _templated(host, k, v) for k, v in host.vars.items() if _is_ours(k)}
 
     def text(*names: str) -> str:
-        return next((str(given[n]) for n in names if given.get(n) not in {None, ""}), "")
+        return next(filter(None, (_text(host.name, n, given.get(n)) for n in names)), "")
 
     kind = {"paramiko": "ssh", "smart": "ssh"}.get(text("ansible_connection"), "") or (
         text("ansible_connection") or "ssh"
@@ -93,12 +96,12 @@ def connection_spec(
         proxy_command=options.get("proxycommand", ""),
         ssh_config=options.get("config", ""),
         compress=options.get("compression", "no") == "yes",
-        become=_truth(given.get("ansible_become", False)),
+        become=_truth(host.name, "ansible_become", given.get("ansible_become")),
         become_user=text("ansible_become_user") or "root",
         become_password=text("ansible_become_password", "ansible_become_pass"),
         connect_timeout=_seconds(host.name, options.get("connecttimeout", connect_timeout)),
         keepalive=keepalive,
-        root=text("orchestrate_root"),
+        root=_root(host.name, text("orchestrate_root")),
         python=text("orchestrate_python"),
     )
 
@@ -108,20 +111,58 @@ def _is_ours(name: str) -> bool:
 
 
 def _templated(host: Host, name: str, value: Any) -> Any:
+    """The value with its Jinja expressions filled in; what a secret is stays out of errors."""
     if not isinstance(value, str) or "{{" not in value:
         return value
     try:
         return _ENVIRONMENT.from_string(value).render(
             {**host.vars, "inventory_hostname": host.name, "group_names": list(host.groups)}
         )
-    except JinjaError as exc:
+    except Exception as exc:
+        if _is_secret(name):
+            raise InventoryError(
+                f"{host.name}: {name} has '{{{{' in it and cannot be filled in as a template",
+                hint="Where the braces are part of the password, write: "
+                "'{% raw %}' + the password + '{% endraw %}', in one quoted text.",
+            ) from None
         raise InventoryError(
             f"{host.name}: {name}: {exc}", hint=f"The value is {value!r}."
         ) from exc
 
 
-def _truth(value: Any) -> bool:
-    return str(value).strip().lower() in {"true", "yes", "on", "1"}
+def _is_secret(name: str) -> bool:
+    return "pass" in name
+
+
+def _text(host: str, name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        kind = {list: "a list", dict: "a mapping", bool: "true/false"}.get(type(value), "no text")
+        raise InventoryError(f"{host}: {name} is {kind}", hint="Write it as one text, in quotes.")
+    if _CONTROL.search(str(value)):
+        raise InventoryError(
+            f"{host}: {name} has a control character in it",
+            hint="Write it on one line, without tabs and escapes.",
+        )
+    return str(value)
+
+
+def _truth(host: str, name: str, value: Any) -> bool:
+    text = str("" if value is None else value).strip().lower()
+    if text not in _YES | _NO:
+        raise InventoryError(f"{host}: {name} is '{text}'", hint="It is true or false.")
+    return text in _YES
+
+
+def _root(host: str, text: str) -> str:
+    """The folder without slashes at its end; `~` is the login user's home, which the host knows."""
+    if not text.startswith(("/", "~/")) and text not in {"", "~"}:
+        hint = "Write it from the root, as in /opt/orchestrate, or from the home, as in ~/nets."
+        if text.startswith("~"):
+            hint = f"Only the login user's own home has a short name. {hint}"
+        raise InventoryError(f"{host}: orchestrate_root is '{text}'", hint=hint)
+    return text.rstrip("/") or text[:1]
 
 
 def _port(host: str, text: str) -> int | None:
@@ -136,11 +177,14 @@ def _port(host: str, text: str) -> int | None:
 
 def _seconds(host: str, value: str | float) -> float:
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
         raise InventoryError(
-            f"{host}: ConnectTimeout is '{value}'", hint="It is a number of seconds."
-        ) from None
+            f"{host}: ConnectTimeout is '{value}'", hint="It is a number of seconds above 0."
+        )
+    return seconds
 
 
 _OPTION = re.compile(r"^\s*(\w*)\s*=?\s*")

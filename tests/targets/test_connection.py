@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from orchestrator.errors import InventoryError
@@ -34,6 +36,12 @@ from orchestrator.targets.connection import ConnectionSpec, connection_spec
         ({"ansible_ssh_common_args": "-o ConnectTimeout=3"}, {"connect_timeout": 3.0}),
         ({"ansible_host": "{{ inventory_hostname }}.lan"}, {"address": "pi-1.lan"}),
         ({"zone": "lan", "ansible_host": "x.{{ zone }}"}, {"address": "x.lan"}),
+        ({"orchestrate_root": "/opt/nets//"}, {"root": "/opt/nets"}),
+        ({"orchestrate_root": "~/"}, {"root": "~"}),
+        ({"orchestrate_root": "/"}, {"root": "/"}),
+        ({"ansible_user": 5}, {"user": "5"}),
+        ({"ansible_password": "{% raw %}p{{w0rd{% endraw %}{{ '' }}"}, {"password": "p{{w0rd"}),
+        ({"ansible_password": "{% raw %}p{{w0rd{% endraw %}"}, {"password": "p{{w0rd"}),
         ({"orchestrate_root": "~/nets", "orchestrate_python": "/v/py"}, {"root": "~/nets"}),
     ],
 )
@@ -52,7 +60,25 @@ def test_variables_become_a_connection(variables, expected):
         ({"ansible_ssh_common_args": "-X"}, "'-X' is not understood"),
         ({"ansible_ssh_common_args": "-o 'open"}, "No closing quotation"),
         ({"ansible_ssh_common_args": "-o ConnectTimeout=soon"}, "ConnectTimeout is 'soon'"),
+        ({"ansible_ssh_common_args": "-o ConnectTimeout=nan"}, "ConnectTimeout is 'nan'"),
+        ({"ansible_ssh_common_args": "-o ConnectTimeout=inf"}, "ConnectTimeout is 'inf'"),
+        ({"ansible_ssh_common_args": "-o ConnectTimeout=-5"}, "ConnectTimeout is '-5'"),
+        ({"ansible_ssh_common_args": ["-J", "x"]}, "ansible_ssh_common_args is a list"),
         ({"ansible_host": "{{ nowhere }}"}, "'nowhere' is undefined"),
+        ({"ansible_host": "{{ 1 / 0 }}"}, "ansible_host: division by zero"),
+        ({"ansible_host": ["a"]}, "ansible_host is a list"),
+        ({"ansible_host": {"a": 1}}, "ansible_host is a mapping"),
+        ({"ansible_host": "a\0b"}, "ansible_host has a control character"),
+        ({"ansible_port": [22]}, "ansible_port is a list"),
+        ({"ansible_port": True}, "ansible_port is true/false"),
+        ({"ansible_become": "maybe"}, "ansible_become is 'maybe'"),
+        ({"ansible_become": ["yes"]}, "ansible_become is"),
+        ({"ansible_password": ["x"]}, "ansible_password is a list"),
+        ({"orchestrate_root": ["a"]}, "orchestrate_root is a list"),
+        ({"orchestrate_root": "relative/root"}, "orchestrate_root is 'relative/root'"),
+        ({"orchestrate_root": "~nobody/x"}, "orchestrate_root is '~nobody/x'"),
+        ({"orchestrate_root": "-dash"}, "orchestrate_root is '-dash'"),
+        ({"orchestrate_root": "/new\nline"}, "orchestrate_root has a control character"),
     ],
 )
 def test_what_cannot_be_understood_is_an_error_with_a_hint(variables, message):
@@ -65,3 +91,13 @@ def test_a_connection_does_not_show_its_secrets():
     spec = ConnectionSpec("h", password="hunter2", become_password="hunter3")
     assert "hunter" not in repr(spec)
     assert "hunter" not in f"{spec}"
+
+
+@pytest.mark.parametrize("name", ["ansible_password", "ansible_become_pass", "ansible_ssh_pass"])
+@pytest.mark.parametrize("secret", ["p{{w0rd", "p{{w0rd}}", "{{ w0rd w0rd }}", "{{ 'w0rd' / 2 }}"])
+def test_an_error_about_a_password_does_not_show_it(name, secret):
+    with pytest.raises(InventoryError, match=name) as caught:
+        connection_spec(Host("pi-1", (), {name: secret}))
+    said = "".join(traceback.format_exception(caught.value))
+    assert "w0rd" not in said + caught.value.hint
+    assert "{% raw %}" in caught.value.hint
