@@ -154,6 +154,11 @@ digest_of() { # path; OpenSSL uses the CPU's SHA instructions, coreutils mostly 
     printf '%s' "${1%% *}"
 }
 
+flush() { # files and folders: on the disk before anything points at them
+    sync "$@" 2>/dev/null
+    return 0
+}
+
 accept() { # digest: what arrived, or has lain here, is a blob only if its digest says so
     blob=store/sha256/${1%"${1#??}"}/$1
     arrived=$blob
@@ -165,6 +170,7 @@ accept() { # digest: what arrived, or has lain here, is a blob only if its diges
         fail damaged_blob "$1 $found"
     fi
     [ "$arrived" = "$blob" ] || {
+        flush "$arrived"
         chmod 444 "$arrived" && mv -f "$arrived" "$blob" || fail space "cannot store $1"
     }
 }
@@ -189,6 +195,7 @@ stage_text() { # name, mode; the text on stdin
 }
 
 end_stage() { # a release that lies here already is mended file by file: it may be the active one
+    flush "$new"/* "$new"
     if [ ! -d "releases/$release" ]; then
         mv "$new" "releases/$release" || fail space "cannot create releases/$release"
     else
@@ -219,6 +226,7 @@ point_current() { # release or "": switch in one rename(2)
         rm -f ".current.$$"
         fail no_rename "mv on this host cannot replace a link (mv -T is missing)"
     fi
+    flush . releases
 }
 
 begin_activate() { # root, run
