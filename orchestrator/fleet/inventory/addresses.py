@@ -9,6 +9,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import string
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MOST = 100_000  # hosts of one pattern; more than that is a slip of the finger
 
 _RANGE = r"\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]"
 _LABEL = rf"(?:\w|{_RANGE})(?:[\w-]|{_RANGE})*(?<![_-])"
@@ -35,23 +42,29 @@ def split_port(text: str) -> tuple[str, int | None] | None:
 def expand(pattern: str) -> tuple[list[str], int | None]:
     """The hosts a key of a `hosts:` mapping stands for, and the port written after it.
 
-    Raises ValueError, saying what is wrong, for a range that cannot be read.
+    Raises ValueError, saying what is wrong, for a range that cannot be read, and for more than
+    MOST hosts.
     """
     name, port = split_port(pattern) or (pattern, None)
-    return _expand_ranges(name), port
+    hosts = list(islice(_expand_ranges(name), MOST + 1))
+    if len(hosts) > MOST:
+        raise ValueError(f"'{name}' stands for more than {MOST:,} hosts")
+    return hosts, port
 
 
-def _expand_ranges(name: str) -> list[str]:
+def _expand_ranges(name: str) -> Iterator[str]:
     if "[" not in name:
-        return [name]
+        yield name
+        return
     head, _, rest = name.partition("[")
     body, closed, tail = rest.partition("]")
     if not closed:
         raise ValueError(f"'{name}' opens a range with '[' and does not close it")
-    return [host for part in _members(body) for host in _expand_ranges(f"{head}{part}{tail}")]
+    for part in _members(body):
+        yield from _expand_ranges(f"{head}{part}{tail}")
 
 
-def _members(body: str) -> list[str]:
+def _members(body: str) -> Iterable[str]:
     """What `01:12`, `a:f` or `0:10:2` between brackets stands for."""
     match body.split(":"):
         case [first, last]:
@@ -74,7 +87,7 @@ def _members(body: str) -> list[str]:
             raise ValueError(f"the range [{body}] runs backwards")
         return list(letters[letters.index(first) : letters.index(last) + 1 : step])
     numbers = range(_number(first, body), _number(last, body) + 1, step)
-    return [str(number).zfill(len(first) if padded else 0) for number in numbers]
+    return (str(number).zfill(len(first) if padded else 0) for number in numbers)
 
 
 def _number(text: str, body: str) -> int:

@@ -15,12 +15,13 @@ from orchestrator.fleet.inventory import addresses
 from orchestrator.fleet.inventory.names import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from orchestrator.fleet.host import Host, Inventory
 
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
 _COLON_SEPARATED = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
+_PAIRED = re.compile(r"[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*")
 _WILD = frozenset("*?[")
 
 
@@ -64,14 +65,29 @@ def matching(inventory: Inventory, pattern: str) -> list[str]:
 
 
 def split(pattern: str) -> list[str]:
-    """The pattern's parts: separated by commas, or by colons where those are not an address's."""
+    """The pattern's parts: separated by commas, or by colons where those are not an address's.
+
+    Raises UsageError where there are none, which would mean all hosts, and for a bracket alone.
+    """
+    dropped = ""
     if "," in pattern:
-        parts: Iterable[str] = pattern.split(",")
+        parts = pattern.split(",")
     elif addresses.split_port(pattern):
         parts = [pattern]
     else:
         parts = _COLON_SEPARATED.findall(pattern)
-    return [part.strip() for part in parts if part.strip()]
+        dropped = _COLON_SEPARATED.sub("", pattern)
+    found = [part.strip() for part in parts if part.strip()]
+    if not found:
+        raise UsageError(
+            f"the host pattern '{pattern}' is empty", hint="For every host write: --limit all"
+        )
+    if not ("~" in pattern or _PAIRED.fullmatch(pattern)) or any(c in "[]" for c in dropped):
+        raise UsageError(
+            f"the host pattern '{pattern}' has a '[' or ']' without the other",
+            hint="Write it as in 'jetsons[0:2]' or 'pi[123]'.",
+        )
+    return found
 
 
 def _match(inventory: Inventory, part: str) -> list[str]:

@@ -56,6 +56,8 @@ def test_split_port(text, expected):
     ("pattern", "message"),
     [
         ("pi[1:3", "does not close it"),
+        ("pi[1:99999999]", "stands for more than 100,000 hosts"),
+        ("pi[1:999][1:999]", "stands for more than 100,000 hosts"),
         ("pi[1]", "a range is [first:last]"),
         ("pi[1:2:3:4]", "a range is [first:last]"),
         ("pi[1:]", "has no last value"),
