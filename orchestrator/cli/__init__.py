@@ -5,6 +5,7 @@ Each subcommand is one module of this package with a `command` in it, imported o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import signal
 import sys
@@ -16,6 +17,9 @@ import click
 from orchestrator import __version__
 from orchestrator.cli.common import Context
 from orchestrator.errors import OrchestrateError
+
+JSON = {"--json"}
+VERBOSE = {"-v", "--verbose"}
 
 
 class LazyGroup(click.Group):
@@ -90,11 +94,15 @@ def main() -> None:
     """Run the command line and exit with the design's exit codes."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: finish or revert
     arguments = sys.argv[1:]
-    as_json = "--json" in arguments
+    as_json, verbose = (bool(names & set(before_dashes(arguments))) for names in (JSON, VERBOSE))
     try:
         code = root.main(hoist_global_options(arguments), "orchestrate", standalone_mode=False)
     except click.exceptions.Exit as exc:
         code = exc.exit_code
+    except click.exceptions.NoArgsIsHelpError as exc:
+        if not as_json:
+            exc.show()
+        code = report("usage", "missing command", usage_hint(exc), as_json=as_json, exit_code=2)
     except click.ClickException as exc:
         code = report("usage", exc.format_message(), usage_hint(exc), as_json=as_json, exit_code=2)
     except (click.Abort, KeyboardInterrupt):
@@ -108,13 +116,16 @@ def main() -> None:
     except OrchestrateError as exc:
         d = exc.as_dict()
         code = report(d["code"], d["message"], d["hint"], as_json=as_json, exit_code=exc.exit_code)
-    except Exception as exc:
-        if "-v" in arguments or "--verbose" in arguments:
-            raise
+    except Exception as exc:  # noqa: BLE001 - the last resort: whatever it is, it is reported
+        if verbose:
+            import traceback
+
+            traceback.print_exc()
         code = report(
             "internal",
             f"{type(exc).__name__}: {exc}",
-            "This is a defect of orchestrate. Run again with -v to see where.",
+            "This is a defect of orchestrate."
+            + ("" if verbose else " Run again with -v to see where."),
             as_json=as_json,
             exit_code=4,
         )
@@ -126,10 +137,15 @@ def hoist_global_options(arguments: list[str]) -> list[str]:
 
     What follows a `--` stays where it is.
     """
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    flags = {"--json", "-v", "--verbose"}
-    front = [a for a in arguments[:end] if a in flags]
-    return front + [a for a in arguments[:end] if a not in flags] + arguments[end:]
+    ours = before_dashes(arguments)
+    flags = JSON | VERBOSE
+    front = [a for a in ours if a in flags]
+    return front + [a for a in ours if a not in flags] + arguments[len(ours) :]
+
+
+def before_dashes(arguments: list[str]) -> list[str]:
+    """The arguments before a `--`, among which options are looked for."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def usage_hint(error: click.ClickException) -> str:
@@ -144,7 +160,8 @@ def report(code: str, message: str, hint: str, *, as_json: bool, exit_code: int)
         import json
 
         error = {"code": code, "message": message, "hint": hint}
-        click.echo(json.dumps({"exit_code": exit_code, "error": error}, indent=2))
+        with contextlib.suppress(OSError):  # stdout itself may be what is wrong
+            click.echo(json.dumps({"exit_code": exit_code, "error": error}, indent=2))
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(message, err=True)
     if hint:
