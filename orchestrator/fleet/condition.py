@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = 'facts.board.kind == "jetson"'
 NAMES = ("facts", "host", "groups")
-_GLOBALS = ("range", "dict", "lipsum", "cycler", "joiner", "namespace")
+_GLOBALS = ("range", "dict", "cycler", "joiner", "namespace")
 _SANDBOX = Sandbox()
 
 

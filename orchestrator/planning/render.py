@@ -13,6 +13,7 @@ import jinja2
 from orchestrator.errors import TemplateError
 from orchestrator.planning.template_lines import LineMarks, unmark
 from orchestrator.sandbox import Sandbox, Steps
+from orchestrator.sandbox_work import allowance
 from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -112,12 +113,13 @@ def _render(
     parts: list[str] = []
     size = 0
     try:
-        template = environment.get_template(name)
-        for part in template.generate({**context, "range": Steps().range}):
-            parts.append(part)
-            size += len(part)
-            if size > MAX_TEXT:
-                break
+        with allowance():
+            template = environment.get_template(name)
+            for part in template.generate({**context, "range": Steps().range}):
+                parts.append(part)
+                size += len(part)
+                if size > MAX_TEXT:
+                    break
     except jinja2.TemplateSyntaxError as exc:
         place = f"{FOLDER}/{exc.name or name}:{exc.lineno}"
         raise TemplateError(

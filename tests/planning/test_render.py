@@ -69,6 +69,101 @@ def test_template_error(text, message, hint):
     assert hint in caught.value.hint
 
 
+GROW = (
+    "{{% set ns = namespace(x={}) %}}{{% for i in range(60) %}}{{% set ns.x = {} %}}{{% endfor %}}"
+)
+BLOCK = "%}{% set t %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = t"
+MANY = "{% set s = 'a' * 900000 %}"
+TOO_MUCH = [
+    GROW.format("'aaaaaaaaaa'", "ns.x ~ ns.x") + "{{ ns.x | length }}",
+    GROW.format("'aaaaaaaaaa'", "ns.x + ns.x"),
+    GROW.format("'aaaaaaaaaa'", "'%s%s' % (ns.x, ns.x)"),
+    GROW.format("'aaaaaaaaaa'", "'%s%s' | format(ns.x, ns.x)"),
+    GROW.format("'aaaaaaaaaa'", "'{0}{0}'.format(ns.x)"),
+    GROW.format("'aaaaaaaaaa'", "[ns.x, ns.x] | join"),
+    GROW.format("'aaaaaaaaaa'", "''.join([ns.x, ns.x])"),
+    GROW.format("'aaaaaaaaaa'", "ns.x | replace('a', ns.x)"),
+    GROW.format("'aaaaaaaaaa'", "ns.x.replace('a', ns.x)"),
+    GROW.format("[1]", "ns.x + ns.x"),
+    GROW.format("[1]", "[ns.x, ns.x]") + "{{ ns.x }}",
+    GROW.format("[1]", "(ns.x, ns.x)") + "{{ ns.x }}",
+    GROW.format("[1]", "{'a': ns.x, 'b': ns.x}") + "{{ ns.x }}",
+    GROW.format("[1]", "dict(a=ns.x, b=ns.x)") + "{{ ns.x }}",
+    GROW.format("[1]", "namespace(a=ns.x, b=ns.x)") + "{{ ns.x }}",
+    GROW.format("3", "ns.x * ns.x"),
+    GROW.format("'aaaa'", "t").replace("%}{% set ns.x = t", BLOCK),
+    "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}" + GROW.format("'aaaa'", "m(ns.x)"),
+    "{{ '%1000000000d' % 1 }}",
+    "{{ '%1000000000d' | format(1) }}",
+    "{{ '%*d' % (1000000000, 1) }}",
+    "{{ '%.1000000000f' % 1 }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ '{:{w}}'.format(1, w=1000000000) }}",
+    "{{ '{x:1000000000}'.format_map({'x': 1}) }}",
+    "{{ 'a' | center(2000000000) }}",
+    "{{ 'a'.center(2000000000) }}",
+    "{{ 'a'.ljust(2000000000) }}",
+    "{{ 'a'.rjust(width=2000000000) }}",
+    "{{ 'a'.zfill(2000000000) }}",
+    "{{ 'a'.encode().center(2000000000) }}",
+    "{{ '\t'.expandtabs(2000000000) }}",
+    r"{{ 'a\nb' | indent(2000000000) }}",
+    "{{ [1] | tojson(indent=2000000000) }}",
+    "{{ 1 | round(2000000000, 'ceil') }}",
+    "{{ [1] | batch(2000000000, 'x') | list }}",
+    "{{ [1] | slice(2000000000) | list }}",
+    "{{ (1).to_bytes(2000000000, 'big') }}",
+    "{{ lipsum(n=100000) }}",
+    MANY + "{{ s.replace('a', s) }}",
+    MANY + "{{ s | replace('a', s) }}",
+    MANY + "{{ s.join(s) }}",
+    MANY + "{{ s | join(s) }}",
+    MANY + "{{ range(90000) | map('string') | join(s) }}",
+    MANY + "{{ range(90000) | map('center', 900000) | join }}",
+    MANY + "{{ ('%(x)s' * 90000) % {'x': s} }}",
+    MANY + "{% for x in s %}{% for y in s %}{% endfor %}{% endfor %}",
+    MANY + "{% for x in s recursive %}{{ loop(s) }}{% endfor %}",
+    MANY + "{% for x in range(90000) %}{% set y = s | upper %}{% endfor %}",
+    "{{ range(90000) | map('list') | sum(start=[]) }}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TOO_MUCH)
+def test_what_would_take_hours_or_all_memory_ends_with_an_error(text):
+    with pytest.raises(TemplateError) as caught:
+        render(text)
+    assert caught.value.message.startswith("templates/t.j2:1: ")
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("{{ 'a' ~ 1 ~ names }}", "a1['a', 'b']\n"),
+        ("{% for a, b in {'x': 1}.items() %}{{ a }}{{ b }}{{ loop.last }}{% endfor %}", "x1True\n"),
+        ("{% for n in names %}{{ loop.index }}/{{ loop.length }} {% endfor %}", "1/2 2/2 \n"),
+        ("{% for n in names if n != 'a' %}{{ n }}{% else %}none{% endfor %}", "b\n"),
+        ("{{ [[1], [2]] | sum(start=[]) }}", "[1, 2]\n"),
+        ("{{ [1, 2] | sum }} {{ [1.5, 2.44] | map('round', 1) | join(', ') }}", "3 1.5, 2.4\n"),
+        ("{{ 'x' | center(5) }}|{{ 'a\nb' | indent(2) }}", "  x  |a\n  b\n"),
+        ("{{ '%05.1f %s' % (2.5, 'x') }} {{ '{:>4} {}'.format(7, 'y') }}", "002.5 x    7 y\n"),
+        ("{{ '%s-%s' | format('a', 'b') }} {{ ', '.join(names) }}", "a-b a, b\n"),
+        ("{{ {'a': 1} | tojson }} {{ 'aXb' | replace('X', '--') }}", '{"a": 1} a--b\n'),
+        ("{{ 'aXb'.replace('X', '-') }} {{ 7 % 4 }} {{ [1] + [2] }}", "a-b 3 [1, 2]\n"),
+        ("{% macro m(n) %}<{{ n.x }}>{% endmacro %}{{ m(n=namespace(x=1)) }}", "<1>\n"),
+        ("{{ names | batch(2) | list }} {{ names | map('upper') | first }}", "[['a', 'b']] A\n"),
+        ("{% for n in [1, [2]] recursive %}{{ n if n is number else loop(n) }}{% endfor %}", "12\n"),
+    ],
+)  # fmt: skip
+def test_what_configs_need_is_there(text, rendered):
+    assert render(text) == rendered
+
+
+def test_a_large_config_is_no_problem():
+    text = "{% for n in range(20000) %}\nkey{{ n }} = {{ (n ~ '.txt') | upper }}\n{% endfor %}"
+    assert render(text).endswith("key19999 = 19999.TXT\n")
+
+
 def test_error_in_an_included_template_names_that_one():
     with pytest.raises(TemplateError) as caught:
         render("a\n{% include 'part.j2' %}", **{"part.j2": "\n{{ x }}"})
