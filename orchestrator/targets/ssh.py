@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import paramiko
-from fabric import Connection
+from fabric import Config, Connection
 from fabric.connection import derive_shorthand
 
 from orchestrator.errors import (
@@ -214,6 +214,8 @@ def explained(spec: ConnectionSpec, jump: Connection | None = None) -> Iterator[
 
 
 def _connection(spec: ConnectionSpec) -> Connection:
+    # One a connection: Fabric changes it while it sets the connection up.
+    config = Config(ssh_config=ssh_config.read(spec.ssh_config))
     keywords = _keywords(spec)
     keywords["compress"] = spec.compress
     if spec.password:
@@ -222,10 +224,10 @@ def _connection(spec: ConnectionSpec) -> Connection:
         spec.address,
         user=spec.user,
         port=spec.port,
-        config=ssh_config.read(spec.ssh_config),
+        config=config,
         connect_timeout=max(1, round(spec.connect_timeout)),
         connect_kwargs=keywords,
-        gateway=spec.proxy_command or _gateway(spec, spec.address, spec.jump, ()),
+        gateway=spec.proxy_command or _gateway(spec, config, spec.address, spec.jump, ()),
     )
 
 
@@ -239,14 +241,13 @@ def _keywords(spec: ConnectionSpec) -> dict[str, Any]:
 
 
 def _gateway(
-    spec: ConnectionSpec, host: str, jump: str, through: tuple[str, ...]
+    spec: ConnectionSpec, config: Config, host: str, jump: str, through: tuple[str, ...]
 ) -> Connection | str | bool:
     """What a host is reached through: jump hosts, a proxy command, or False for neither.
 
     `jump` is a ProxyJump that goes before the one of ssh_config. A jump host of ssh_config that is
     on the way already, in `through`, is passed over: `Host *` covers the jump host too.
     """
-    config = ssh_config.read(spec.ssh_config)
     options = config.base_ssh_config.lookup(host)
     hops = (jump or options.get("proxyjump", "none")).split(",")
     through = (*through, host)
@@ -256,7 +257,7 @@ def _gateway(
     if not hops or hops[0].lower() == "none":
         return gateway
     names = [derive_shorthand(hop)["host"] for hop in hops]
-    gateway = _gateway(spec, names[0], "", (*through, *names))
+    gateway = _gateway(spec, config, names[0], "", (*through, *names))
     for hop in hops:
         gateway = Connection(
             hop.strip(),
@@ -310,10 +311,13 @@ def explain(
 ) -> UnreachableError:
     """Why the connection, or the one to its jump host, could not be opened, and what to do."""
     where = f"{spec.name} ({spec.address}{f':{spec.port}' if spec.port else ''})"
-    ssh = f"ssh {spec.user + '@' if spec.user else ''}{spec.address}"
+    ssh = f"ssh {f'-p {spec.port} ' if spec.port else ''}"
+    ssh += f"{spec.user + '@' if spec.user else ''}{spec.address}"
     if jump:
         where = f"{spec.name}: its jump host {jump.host}:{jump.port}"
         ssh = f"ssh -p {jump.port} {jump.user}@{jump.host}"
+    if spec.ssh_config:
+        ssh += f" -F {spec.ssh_config}"
     if isinstance(exc, (_RefusedHostKeyError, paramiko.BadHostKeyException)):
         return _bad_key(exc, where, ssh, spec, jump)
     if isinstance(exc, paramiko.AuthenticationException) or "authentication" in str(exc):

@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fabric import Config
 from paramiko import SSHConfig
 from paramiko.ssh_exception import ConfigParseError
 
@@ -25,8 +24,8 @@ _SYSTEM = Path("/etc/ssh/ssh_config")
 
 
 @cache
-def read(path: str) -> Config:
-    """Fabric's configuration with the user's and the system's ssh_config, or with the file `path`.
+def read(path: str) -> SSHConfig:
+    """What the user's and the system's ssh_config say, or the file `path`.
 
     Files are read once a process. Raises InventoryError for a `path` that is not there and for
     what cannot be parsed.
@@ -43,7 +42,7 @@ def read(path: str) -> Config:
             config.parse(StringIO("\n".join(_lines(file.expanduser(), folder, 0))))
         except (ConfigParseError, ValueError) as exc:
             raise InventoryError(f"{file}: {exc}", hint=f"See: ssh -G -F {file} HOST") from exc
-    return Config(ssh_config=config)
+    return config
 
 
 def _lines(file: Path, folder: Path, depth: int) -> Iterator[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,7 +19,7 @@ from orchestrator.errors import (
 )
 from orchestrator.fleet.host import Host
 from orchestrator.targets import commands, connect, ssh, trust
-from orchestrator.targets.connection import connection_spec
+from orchestrator.targets.connection import ConnectionSpec, connection_spec
 from tests.sshd import Cut, write_key_pair
 
 
@@ -327,6 +329,17 @@ def test_many_threads_share_the_ssh_configuration(sshd_fleet):
         thread.join()
     assert sorted(set(said)) == sorted(str(host.folder / "home") for host in fleet)
     assert len(said) == 8
+
+
+def test_connections_are_prepared_in_many_threads_at_once():
+    specs = [ConnectionSpec(f"h{n}", address="127.0.0.1", known_hosts=("/x",)) for n in range(200)]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(20) as threads:
+            assert all(hops for hops, _ in threads.map(ssh.prepared, specs))
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_the_helper_survives_a_chatty_login(sshd_fleet):
