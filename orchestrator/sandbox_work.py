@@ -27,8 +27,8 @@ MAX_BITS = 4096  # of one integer
 # Filters and methods whose numbers say how much is made: once, or for each line.
 WIDTHS = frozenset({"batch", "center", "ljust", "rjust", "round", "slice", "zfill"})
 INDENTS = frozenset({"indent", "tojson"})
-_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?")
-_BRACES = re.compile(r":([^{}]*)[{}]")
+_PERCENT = re.compile(r"%(?:\([^()%]*\))?[-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?")
+_BRACES = re.compile(r"\{[^{}:]*:([^{}]*)([{}])")
 
 
 class _Allowance:
@@ -144,9 +144,10 @@ def pay_for_percent(text: str, given: Any) -> None:
 
 def pay_for_braces(text: str, given: Any) -> None:
     """Pay for `text.format(given)`."""
-    if re.search(r":[^{}]*\{", text):
+    specs = _BRACES.findall(text.replace("{{", ""))
+    if any(end == "{" for _, end in specs):
         raise SecurityError("a format whose width is an argument")
-    widths = [word for spec in _BRACES.findall(text) for word in re.findall(r"\d+", spec)]
+    widths = [word for spec, _ in specs for word in re.findall(r"\d+", spec)]
     _make_fields(text, widths, text.count("{"), given)
 
 
