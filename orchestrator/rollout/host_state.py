@@ -57,7 +57,7 @@ def host_state(answers: Iterable[Answer]) -> HostState:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
