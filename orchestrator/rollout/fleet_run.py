@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from orchestrator.planning.present import Present
     from orchestrator.rollout.task import Wanted
     from orchestrator.verify.baseline import Baseline
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +90,6 @@ class FleetRun:
         Touches nothing. Raises InputError when a plan shows that the input is wrong, after closing
         all sessions, so that nothing is deployed at all.
         """
-        self.bus.publish(
-            RunStarted(
-                run=self.id,
-                command=self.command,
-                hosts=tuple(h.name for h in hosts),
-                user=Run.who(),
-            )
-        )
         run = Run(self.id, self.command, self.bus.publish, self.settings.command_timeout)
         tasks = [
             HostTask(
@@ -114,6 +104,14 @@ class FleetRun:
             )
             for host in hosts
         ]
+        self.bus.publish(
+            RunStarted(
+                run=self.id,
+                command=self.command,
+                hosts=tuple(h.name for h in hosts),
+                user=Run.who(),
+            )
+        )
         answers = self._runner.run(survey_host, tasks)
         survey = Survey(
             tuple(a for a in answers if isinstance(a, Surveyed)),

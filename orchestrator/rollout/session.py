@@ -59,7 +59,7 @@ class Run:
 
 
 class HostSession:
-    """A connection to a host and the steps a run takes there; make one with `open_session`."""
+    """A connection to a host and the steps a run takes there; making one connects."""
 
     def __init__(self, run: Run, spec: ConnectionSpec) -> None:
         self.run = run
