@@ -97,7 +97,7 @@ def verify_host(surveyed: Surveyed) -> HostOutcome:
                 code="nothing_active",
                 hint=f"Deploy first: orchestrate deploy --limit {session.name}",
             )
-        session.take_lock()
+        current = session.take_lock().current or current
         try:
             release = session.read_release(current)
         except ModelError as exc:
