@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,11 +25,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A command set out to work on hosts."""
+    """A command set out to work on hosts.
+
+    `request` is what was asked of it, enough to ask again: see `cli/resume.py`.
+    """
 
     command: str
     hosts: tuple[str, ...]
     user: str
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,24 @@ class HostFinished(Event):
 
     host: str
     outcome: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStarted(Event):
+    """The hosts of a batch may be begun: number `batch` of `batches`, counted from 1."""
+
+    kind: Literal["canary", "batch"]
+    batch: int
+    batches: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutAborted(Event):
+    """No further host is begun, and why."""
+
+    reason: str
+    not_begun: tuple[str, ...]
 
 
 class Subscriber(Protocol):

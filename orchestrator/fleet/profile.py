@@ -40,6 +40,21 @@ class VerifySpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """Shell commands that let a service run the active release; empty ones do nothing.
+
+    `activate` is run after every switch, also back, in the folder of the release that is then
+    active; `health` is asked again and again until it exits 0, at most `timeout` seconds after;
+    `deactivate` is run when nothing is active any more.
+    """
+
+    activate: str = ""
+    health: str = ""
+    deactivate: str = ""
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactWish:
     """One entry of a profile's `artifacts:`; precision None takes any. `engine` overrides."""
 
@@ -64,3 +79,4 @@ class Profile:
     engine: EngineSpec
     verify: VerifySpec = field(default_factory=VerifySpec)
     vars: Mapping[str, Any] = field(default_factory=dict)
+    service: ServiceSpec = field(default_factory=ServiceSpec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import SettingsError
 from orchestrator.fleet import condition
 from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, VerifySpec
+from orchestrator.fleet.strategy import Strategy
 from orchestrator.schema import SchemaProblem, load_yaml, place, problems, yaml_lines
 from orchestrator.spelling import did_you_mean
 
@@ -30,6 +31,7 @@ class Settings:
 
     `inventory` is relative to the project; `parallel` counts hosts worked on at a time; timeouts,
     `keepalive` (0 for none) and `facts_max_age` are in seconds; `history` is an SQLAlchemy URL.
+    `keep` counts the releases that stay on a host, the active one included.
     Profiles are in the order of the file.
     """
 
@@ -41,6 +43,8 @@ class Settings:
     keepalive: int = 15
     history: str = "sqlite:///.orchestrate/history.db"
     facts_max_age: float = 3600.0
+    keep: int = 3
+    rollout: Strategy = field(default_factory=Strategy)
 
 
 def load(path: Path, *, templates: Path) -> Settings:

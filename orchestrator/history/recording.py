@@ -30,6 +30,7 @@ def record(
                     user=event.user,
                     hosts=len(event.hosts),
                     started=event.time,
+                    request=dict(event.request),
                 )
             )
         case StateEntered():

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One command on many hosts; `outcome` and `exit_code` are None while it runs, or was cut."""
+    """One command on many hosts; `outcome` and `exit_code` are None while it runs, or was cut.
+
+    `request` is what was asked of it; None for runs of versions that did not record it.
+    """
 
     id: str
     command: str
@@ -21,6 +24,7 @@ class RunRecord:
     finished: float | None
     outcome: str | None
     exit_code: int | None
+    request: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 # Statements that bring an older database forward: the first tuple makes version 2 of version 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = ()
+# Tables that are new need none, they are made like all others.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (("ALTER TABLE runs ADD COLUMN request JSON",),)
 BUSY_MS = 2000
 
 
@@ -66,10 +67,9 @@ def _bring_up_to_date(connection: Connection) -> None:
         return
     if version > newest:
         raise NewerSchemaError(f"its schema is {version}, this version knows {newest}")
-    if version == 0:
-        METADATA.create_all(connection)
-    else:
+    if version > 0:
         for statements in MIGRATIONS[version - 1 :]:
             for statement in statements:
                 connection.exec_driver_sql(statement)
+    METADATA.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version = {newest}")

@@ -17,6 +17,7 @@ RUNS = Table(
     Column("finished", Float),
     Column("outcome", String(32)),
     Column("exit_code", Integer),
+    Column("request", JSON),
 )
 
 HOSTS = Table(
@@ -61,4 +62,29 @@ BENCHMARKS = Table(
     Column("value", Float),
     Column("metrics", JSON, nullable=False),
     Index("benchmarks_by_key", "hardware_class", "model", "format", "precision", "engine"),
+)
+
+# What happens to a run as a whole: batches, aborts.
+MILESTONES = Table(
+    "milestones",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("run", String(64), nullable=False, index=True),
+    Column("time", Float, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+# What hosts that could not be reached should get when they are back.
+WISHES = Table(
+    "wishes",
+    METADATA,
+    Column("host", String(255), primary_key=True),
+    Column("model", String(512), nullable=False),
+    Column("allow_inexact", Integer, nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt", Float, nullable=False),
+    Column("last_error", Text, nullable=False),
 )

@@ -10,6 +10,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Armed:
+    """A switch that nobody has confirmed yet: the host itself goes from `release` back to `back`.
+
+    `back` is None where nothing was active before; `run` is the one that switched.
+    """
+
+    run: str
+    release: str
+    back: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Present:
     """The root of a host as it was found; the default is a host that never had a release.
 
@@ -17,7 +29,10 @@ class Present:
     `stored` are the sha256 digests of the verified blobs, `parts` the bytes that have arrived of
     the others. `manifest`, `config` and `sizes` are manifest.json, parsed, the config's text, and
     the sizes in bytes of all files of the current release. `audit` are the commits in audit.log and
-    its last lines, oldest first, each with `release` and `verdict` where it has them.
+    its last lines, oldest first, each with `release` and `verdict` where it has them. `armed` is
+    the switch that is still unconfirmed. `replaced` are the blobs of the current release that are
+    not what was staged, by inode and time of change; `lacks` the programs that the helper needs
+    and the host has not.
     """
 
     current: str | None = None
@@ -28,6 +43,9 @@ class Present:
     config: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     audit: tuple[Mapping[str, Any], ...] = ()
+    armed: Armed | None = None
+    replaced: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
     def passed(self, release: str) -> bool:
         """Whether the last verdict on `release` here was a pass."""

@@ -6,10 +6,11 @@ import contextlib
 import getpass
 import os
 import socket
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator import targets
 from orchestrator.errors import CommandError, HostError, LockedError, TransferError
@@ -40,13 +41,18 @@ class Run:
     """What all hosts of a run share: its id, what was asked, by whom, and who listens.
 
     `command_timeout` is in seconds, for the commands of the helper; hashing a large blob on a slow
-    card counts into it.
+    card counts into it. `revert_after` is in seconds too (see Strategy), `keep` counts releases.
+    `halted` is set when everything has to stop at once.
     """
 
     id: str
     command: str
     publish: Callable[[Event], None]
     command_timeout: float = 60.0
+    revert_after: float = 60.0
+    keep: int = 3
+    inconclusive: Literal["rollback", "keep"] = "rollback"
+    halted: threading.Event = field(default_factory=threading.Event)
 
     @staticmethod
     def who() -> str:
