@@ -287,7 +287,7 @@ def test_a_newer_schema(tmp_path, warnings):
         connection.execute("PRAGMA user_version = 7")
     connection.close()
     assert whole_run(open_history(url(path), warnings.append)) == NOTHING
-    assert warnings == ["the history cannot be opened: its schema is 7, this version knows 1"]
+    assert warnings == ["the history cannot be opened: its schema is 7, this version knows 2"]
 
 
 def test_an_older_schema_is_brought_forward(tmp_path, warnings, monkeypatch):
@@ -295,20 +295,55 @@ def test_an_older_schema_is_brought_forward(tmp_path, warnings, monkeypatch):
     with open_history(url(path), warnings.append) as history:
         publish(history, run_of("r1", ("pi-1", outcome())))
     steps = ("ALTER TABLE runs ADD COLUMN note TEXT", "UPDATE runs SET note = 'old'")
-    monkeypatch.setattr(schema, "MIGRATIONS", (steps, ("UPDATE runs SET note = note || '!'",)))
+    later = (steps, ("UPDATE runs SET note = note || '!'",))
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + later)
     for _ in range(2):
         schema.open_database(url(path)).dispose()
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT id, note FROM runs").fetchall() == [("r1", "old!")]
-    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
     connection.close()
+
+
+def test_a_file_of_version_1_keeps_all_it_knew(tmp_path, warnings):
+    path = tmp_path / "history.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
+    connection.close()
+    with open_history(url(path), warnings.append) as history:
+        (run,) = history.runs()
+        assert (run.id, run.exit_code, run.request) == ("r1", 0, None)
+        detail = history.run("r1")
+        assert [h.outcome for h in detail.hosts] == [outcome()]
+        assert len(detail.transitions) == 4
+        assert history.baselines()[PI4].median == 10.0
+        publish(history, run_of("r2", ("pi-1", outcome()), time=2000.0))
+        assert [run.id for run in history.runs()] == ["r2", "r1"]
+        assert history.run("r2").run.request is not None
+    new = tmp_path / "new.db"
+    open_history(url(new), warnings.append).close()
+    assert columns(path) == columns(new)
+    assert warnings == []
+
+
+def columns(path):
+    """Every column of every table, by name."""
+    connection = sqlite3.connect(path)
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema")]
+    found = {
+        (table, *row[1:3])
+        for table in tables
+        for row in connection.execute(f"PRAGMA table_info({table})")
+    }
+    connection.close()
+    return found
 
 
 def test_a_failed_migration_changes_nothing(tmp_path, warnings, monkeypatch):
     path = tmp_path / "history.db"
     open_history(url(path), warnings.append).close()
     steps = ("ALTER TABLE runs ADD COLUMN note TEXT", "UPDATE nowhere SET x = 1")
-    monkeypatch.setattr(schema, "MIGRATIONS", (steps,))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, steps))
     assert whole_run(open_history(url(path), warnings.append)) == NOTHING
     assert warnings == ["the history cannot be opened: no such table: nowhere"]
     connection = sqlite3.connect(path)
