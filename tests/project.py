@@ -40,13 +40,17 @@ class Answer:
 
 
 class FleetProject:
-    """A fleet project in `root` with the shipped settings and templates."""
+    """A fleet project in `root` with the shipped settings and templates.
+
+    Its deploys go to all hosts at once and to the end, whatever fails: no canary, no threshold.
+    """
 
     def __init__(self, root: Path, inventory: Mapping[str, Any]) -> None:
         self.root = root
         (root / "inventory").mkdir(parents=True)
         (root / "templates").symlink_to(SHIPPED / "templates")
         self.settings = yaml.safe_load((SHIPPED / "orchestrate.yml").read_text())
+        self.settings["rollout"] = {"canary": "none", "max_failed": "100%"}
         self.write_settings()
         self.write_inventory(inventory)
 

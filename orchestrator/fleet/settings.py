@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SettingsError
 from orchestrator.fleet import condition
-from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, VerifySpec
-from orchestrator.fleet.strategy import Strategy
+from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, ServiceSpec, VerifySpec
+from orchestrator.fleet.strategy import Strategy, parse_canary, parse_pause, parse_share
 from orchestrator.schema import SchemaProblem, load_yaml, place, problems, yaml_lines
 from orchestrator.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Mistakes = Iterator[tuple[tuple[Any, ...], str, str]]
 
@@ -104,9 +104,11 @@ def _mistakes(
 ) -> Iterator[SchemaProblem]:
     """What a schema cannot say: conditions, templates, keys of another engine kind, NaN."""
     found = list(_number_mistakes(document, ()))
+    found += _number_mistakes(document.get("rollout", {}), ("rollout",))
     for name, profile in document["profiles"].items():
         here = ("profiles", name)
-        found += _number_mistakes(profile.get("verify", {}), (*here, "verify"))
+        for key in ("verify", "service"):
+            found += _number_mistakes(profile.get(key, {}), (*here, key))
         found += _condition_mistakes(profile, here)
         found += _config_mistakes(profile, here, templates)
         found += _engine_mistakes(profile, here)
@@ -153,7 +155,21 @@ def _engine_mistakes(profile: Mapping[str, Any], here: tuple[Any, ...]) -> Mista
 
 def _settings(document: Mapping[str, Any]) -> Settings:
     profiles = tuple(_profile(name, entry) for name, entry in document["profiles"].items())
-    return Settings(**{**_whole(document, "parallel", "keepalive"), "profiles": profiles})
+    rest = _whole(document, "parallel", "keepalive", "keep")
+    rollout = _strategy(document.get("rollout", {}))
+    return Settings(**{**rest, "profiles": profiles, "rollout": rollout})
+
+
+def _strategy(entry: Mapping[str, Any]) -> Strategy:
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "canary": parse_canary,
+        "batches": lambda sizes: tuple(parse_share(size, least=1) for size in sizes),
+        "pause": parse_pause,
+        "max_failed": parse_share,
+        "max_unreachable": parse_share,
+        "revert_after": float,
+    }
+    return Strategy(**{key: parsers.get(key, str)(value) for key, value in entry.items()})
 
 
 def _profile(name: str, entry: Mapping[str, Any]) -> Profile:
@@ -165,6 +181,7 @@ def _profile(name: str, entry: Mapping[str, Any]) -> Profile:
         engine=_engine(entry["engine"]),
         verify=_verify(entry.get("verify", {})),
         vars=entry.get("vars", {}),
+        service=_service(entry.get("service", {})),
     )
 
 
@@ -191,6 +208,11 @@ def _verify(entry: Mapping[str, Any]) -> VerifySpec:
     real = {"min_ratio", "max_error", "timeout"}
     numbers: dict[str, Any] = {k: float(v) if k in real else v for k, v in entry.items()}
     return VerifySpec(**_whole(numbers, "max_rss_mb", "visits"))
+
+
+def _service(entry: Mapping[str, Any]) -> ServiceSpec:
+    spec: dict[str, Any] = {k: float(v) if k == "timeout" else v for k, v in entry.items()}
+    return ServiceSpec(**spec)
 
 
 def _whole(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:

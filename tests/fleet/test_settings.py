@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SettingsError
-from orchestrator.fleet.profile import ArtifactWish, EngineSpec, VerifySpec
+from orchestrator.fleet.profile import ArtifactWish, EngineSpec, ServiceSpec, VerifySpec
 from orchestrator.fleet.settings import Settings, load, parse
+from orchestrator.fleet.strategy import Share, Strategy
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = frozenset({"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2"})
@@ -77,7 +78,98 @@ def test_when(written, when):
     assert parsed(text).profiles[0].when == when
 
 
-LIMITS = ("connect_timeout", "command_timeout", "facts_max_age", "keepalive", "parallel")
+def rollout(line: str) -> Strategy:
+    return parsed(f"{SMALLEST}rollout:\n  {line}\n").rollout
+
+
+def test_a_rollout_is_read_whole():
+    settings = parsed(
+        f"""{SMALLEST}
+keep: 5
+rollout:
+  canary: [pi-1, 'jetsons:!jetson-3']
+  batches: [1, 12.5%, 100%]
+  pause: ask
+  max_failed: 3
+  max_unreachable: 7.5%
+  on_abort: rollback
+  inconclusive: keep
+  revert_after: 90
+"""
+    )
+    assert settings.keep == 5
+    assert settings.rollout == Strategy(
+        canary=("pi-1", "jetsons:!jetson-3"),
+        batches=(Share(1), Share(12.5, percent=True), Share(100, percent=True)),
+        pause="ask",
+        max_failed=Share(3),
+        max_unreachable=Share(7.5, percent=True),
+        on_abort="rollback",
+        inconclusive="keep",
+        revert_after=90.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "canary"),
+    [
+        ("canary: none", None),
+        ("canary: null", None),
+        ("canary:", None),
+        ("canary: hardware_class", "hardware_class"),
+        ("canary: 2", Share(2)),
+        ("canary: 2.0", Share(2)),
+        ("canary: 10%", Share(10, percent=True)),
+        ("canary: [pi-1]", ("pi-1",)),
+        ("pause: 1", "hardware_class"),
+    ],
+)
+def test_canary(line, canary):
+    assert rollout(line).canary == canary
+
+
+def test_a_service_is_read_whole():
+    service = "{activate: ./up, health: ./ok, deactivate: ./down, timeout: 5}"
+    [profile] = parsed(f"{SMALLEST}    service: {service}\n").profiles
+    assert profile.service == ServiceSpec("./up", "./ok", "./down", 5.0)
+    assert isinstance(profile.service.timeout, float)
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("canary: hardwareclass", "canary: 'hardwareclass' does not look right", "[pi-1, jetsons]"),
+        ("canary: 0", "canary: must be at least 1, is 0", "25%"),
+        ("canary: 0%", "canary: '0%' does not look right", "10%"),
+        ("canary: 101%", "canary: '101%' does not look right", "10%"),
+        ("canary: []", "canary: must not be empty", "pi-1"),
+        ("canary: [7]", "canary[0]: expected text, got 7", '"7"'),
+        ("canary: 1.5", "canary: 1.5 has none of the known forms", "[pi-1, jetsons]"),
+        ("canary: {}", "canary: a mapping has none of the known forms", "[pi-1, jetsons]"),
+        ("batches: 10", "batches: expected a list, got 10", "[1, 25%, 100%]"),
+        ("batches: []", "batches: must not be empty", "[1, 25%, 100%]"),
+        ("batches: [0%]", "batches[0]: '0%' does not look right", "25%"),
+        ("batches: [a]", "batches[0]: 'a' does not look right", "25%"),
+        ("pause: later", "pause: 'later' is not one of ask", "30"),
+        ("pause: -1", "pause: must be at least 0, is -1", "30"),
+        ("pause: .nan", "pause: is no number", "10"),
+        ("max_failed: 10 percent", "max_failed: '10 percent' does not look right", "10%"),
+        ("max_failed: -1", "max_failed: must be at least 0, is -1", "10%"),
+        ("max_unreachable: true", "max_unreachable: expected a whole number or text", "10%"),
+        ("on_abort: rolback", "on_abort: 'rolback' is not one of keep", "'rollback'"),
+        ("inconclusive: ask", "inconclusive: 'ask' is not one of", "speed"),
+        ("revert_after: 0", "revert_after: must be more than 0", "seconds"),
+        ("cannary: none", "cannary: unknown key", "'canary'"),
+    ],
+)
+def test_one_mistake_in_the_rollout(line, message, hint):
+    with pytest.raises(SettingsError) as caught:
+        rollout(line)
+    assert caught.value.message.startswith(f"orchestrate.yml:7: rollout.{message}")
+    assert hint in caught.value.hint
+
+
+LIMITS = ("connect_timeout", "command_timeout", "facts_max_age", "keepalive", "parallel", "keep")
 LIMITS_OF_VERIFY = ("min_ratio", "max_error", "timeout", "max_rss_mb", "visits")
 NO_NUMBERS = [".nan", ".inf", "-.inf", "1.0e+400", "9" * 400]
 
@@ -260,7 +352,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(
             ["profiles", "pi", "when", "artifacts", "config", "engine", "verify", "vars", "format",
-             "kind", "run", "parallel", "precision", "x"]
+             "kind", "run", "parallel", "precision", "rollout", "canary", "batches", "service", "x"]
         ) | st.text(max_size=4),
         inner,
         max_size=4,
