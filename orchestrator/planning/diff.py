@@ -108,6 +108,8 @@ def damage(present: Present) -> list[str]:
             found.append(f"{name} was changed by hand")
         elif present.sizes[name] != entry.get("size"):
             found.append(f"{name} has another size")
+        elif name in present.replaced:
+            found.append(f"{name} was replaced")
     return found
 
 
@@ -129,23 +131,34 @@ def _reasons(action: Action, release: Release, present: Present) -> list[str]:
         return [*reasons, "nothing is active"]
     if not present.manifest:
         return [*reasons, f"{present.current} is active"]
-    return [*reasons, *_changes(release, present)]
+    was, now = (
+        f"{m.get('model')}@{m.get('version')}" for m in (present.manifest, release.manifest)
+    )
+    wanted = [] if was == now else [f"{now} is wanted, {was} is active"]
+    return [*reasons, *wanted, *changes(release, present)]
 
 
-def _changes(release: Release, present: Present) -> list[str]:
-    """What the new manifest says otherwise than the one on the host, which may lack anything."""
+def changes(release: Release, present: Present, verb: str = "changes") -> list[str]:
+    """What the new manifest says otherwise than the one on the host, which may lack anything.
+
+    `verb` is what the config, the model ... do: `rpi.cfg changes`, or `rpi.cfg would change`.
+    """
     old, new = present.manifest, release.manifest
-    was, now = (f"{m.get('model')}@{m.get('version')}" for m in (old, new))
-    changes = [] if was == now else [f"{now} is wanted, {was} is active"]
+    found = []
     if old.get("artifact") != new["artifact"]:
         before, after = (_kind(m.get("artifact")) for m in (old, new))
-        changes.append(f"the model changes: {before} → {after}")
+        found.append(f"the model {verb}: {before} → {after}")
     if _file(old, old.get("config")) != _file(new, release.config):
-        changes.append(f"{release.config} changes")
-    changes += [
-        f"{key} changes" for key in ("profile", "engine", "verify") if old.get(key) != new[key]
-    ]
-    return changes or ["the run script or the golden answers change"]
+        found.append(f"{release.config} {verb}")
+    parts = ("profile", "engine", "verify", "service")
+    found += [f"{part} {verb}" for part in parts if old.get(part) != new.get(part)]
+    if not found and _ref(old) == _ref(new):
+        found.append(f"the golden answers or the run script {verb}")
+    return found
+
+
+def _ref(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest.get('model')}@{manifest.get('version')}"
 
 
 def _kind(artifact: Any) -> str:

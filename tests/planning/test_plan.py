@@ -11,54 +11,11 @@ from orchestrator.errors import (
     TemplateError,
 )
 from orchestrator.fleet.host import Host
-from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile
-from orchestrator.planning.plan import PlanInputs, plan_host
+from orchestrator.fleet.profile import EngineSpec
+from orchestrator.planning.plan import plan_host
 from orchestrator.planning.present import Present
-from orchestrator.planning.release import Release
-from orchestrator.planning.render import Templates
 from tests.planning import samples
-
-ORT = Profile(
-    "ort", "true", (ArtifactWish("onnx"),), "ort.cfg.j2", EngineSpec("onnxruntime"),
-    vars={"threads": 2, "colour": "red"},
-)  # fmt: skip
-TEMPLATES = {
-    "ort.cfg.j2": (
-        "# {{ model }}@{{ version }} {{ profile }} {{ config }} {{ vars.colour }}\n"
-        "execution_provider = cpu\n"
-        "intra_op_threads = {{ vars.threads }}\n"
-    ),
-    "run.sh.j2": "#!/bin/sh\nexec {{ run_line }}\n",
-}
-
-
-def inputs(**changes) -> PlanInputs:
-    texts = TEMPLATES | changes.pop("templates", {})
-    values = {
-        "host": Host("pi-1", ("pis",), {"threads": 3}),
-        "groups": {"pis": ("pi-1",)},
-        "facts": samples.facts("pi4", python=samples.PYTHON),
-        "version": samples.version(samples.artifact(golden=samples.GOLDEN)),
-        "profiles": (ORT,),
-        "templates": Templates.of(texts),
-    }
-    return PlanInputs(**(values | changes))
-
-
-def on_host(release: Release, *, verdict: str | None = "pass", **changes) -> Present:
-    """A host on which `release` is active and was judged."""
-    lines = [{"what": "activate", "release": release.id}]
-    lines += [{"what": "commit", "release": release.id, "verdict": verdict}] if verdict else []
-    present = Present(
-        current=release.id,
-        releases=(release.id,),
-        stored=frozenset(b.sha256 for b in release.blobs),
-        manifest=release.manifest,
-        config=release.texts[release.config],
-        sizes={name: file["size"] for name, file in release.manifest["files"].items()},
-        audit=tuple(lines),
-    )
-    return dataclasses.replace(present, **changes)
+from tests.planning.plans import ORT, TEMPLATES, inputs, on_host
 
 
 def test_first_deploy():
@@ -112,6 +69,7 @@ def test_release_that_lies_there_is_put_together_anew_without_its_blobs():
     [
         ({"config": "intra_op_threads = 64\n"}, "ort.cfg was changed by hand"),
         ({"sizes": {}}, "net-fp32.onnx is missing"),
+        ({"replaced": ("net-fp32.onnx",)}, "net-fp32.onnx was replaced"),
         ({"manifest": {}}, "manifest.json is damaged"),
         ({"releases": ()}, "is gone"),
     ],
