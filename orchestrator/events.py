@@ -6,9 +6,10 @@ processes. Times are seconds since the epoch, UTC.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -88,6 +89,17 @@ class RolloutAborted(Event):
 
     reason: str
     not_begun: tuple[str, ...]
+
+
+def as_dict(event: Event) -> dict[str, Any]:
+    """The event in the words of `--json-lines`: its name, `time`, `run`, then what it tells."""
+    told = {part.name: getattr(event, part.name) for part in fields(event)}
+    return {"event": name(event), "time": told.pop("time"), "run": told.pop("run"), **told}
+
+
+def name(event: Event) -> str:
+    """The event's name in documents: `state_entered` for a StateEntered."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
 
 
 class Subscriber(Protocol):

@@ -16,10 +16,18 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli.common import Context
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import OrchestrateError, UsageError
 
 JSON = {"--json"}
+JSON_LINES = {"--json-lines"}
 VERBOSE = {"-v", "--verbose"}
+
+
+# The commands that ask hosts, and so have events.
+WITH_EVENTS = (
+    "facts", "plan", "explain", "deploy", "verify", "status", "rollback", "resume", "reconcile",
+    "unlock",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -80,14 +88,28 @@ class LazyGroup(click.Group):
     help="Fleet project; default: the nearest parent folder with orchestrate.yml.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option(
+    "--json-lines", is_flag=True, help="One JSON line on stdout for each event, as it happens."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more; tracebacks of unexpected errors.")
 @click.pass_context
-def root(ctx: click.Context, project_dir: Path | None, as_json: bool, verbose: bool) -> None:
+def root(
+    ctx: click.Context, project_dir: Path | None, as_json: bool, json_lines: bool, verbose: bool
+) -> None:
     """Deploy neural nets to many unlike machines.
 
     The right artifact and config for each host, verified there, rolled back when wrong.
     """
-    ctx.obj = Context(project_dir=project_dir, json=as_json, verbose=verbose)
+    if json_lines and as_json:
+        raise UsageError(
+            "--json and --json-lines exclude each other", hint="Leave one of them out."
+        )
+    if json_lines and ctx.invoked_subcommand not in WITH_EVENTS:
+        raise UsageError(
+            f"{ctx.invoked_subcommand} asks no hosts, so it has no events for --json-lines",
+            hint=f"These have: {', '.join(WITH_EVENTS)}.",
+        )
+    ctx.obj = Context(project_dir=project_dir, json=as_json, verbose=verbose, json_lines=json_lines)
 
 
 def main() -> None:
@@ -133,12 +155,12 @@ def main() -> None:
 
 
 def hoist_global_options(arguments: list[str]) -> list[str]:
-    """`arguments` with --json and -v moved to the front, so that they may stand anywhere.
+    """`arguments` with --json, --json-lines and -v moved to the front: they may stand anywhere.
 
     What follows a `--` stays where it is.
     """
     ours = before_dashes(arguments)
-    flags = JSON | VERBOSE
+    flags = JSON | JSON_LINES | VERBOSE
     front = [a for a in ours if a in flags]
     return front + [a for a in ours if a not in flags] + arguments[len(ours) :]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from orchestrator.events import Subscriber
     from orchestrator.fleet.project import Project
 
 WIDTH_OF_A_LOG = 200
@@ -29,6 +30,12 @@ class Context:
     project_dir: Path | None = None
     json: bool = False
     verbose: bool = False
+    json_lines: bool = False
+
+    @property
+    def for_people(self) -> bool:
+        """Whether people read stdout; else programs do, and people read stderr."""
+        return not (self.json or self.json_lines)
 
     @cached_property
     def project(self) -> Project:
@@ -39,10 +46,10 @@ class Context:
 
     @cached_property
     def console(self) -> Console:
-        """Where people read: stdout, or stderr when stdout carries the JSON document."""
+        """Where people read: stdout, or stderr when stdout carries JSON."""
         from rich.console import Console
 
-        console = Console(stderr=self.json, highlight=False)
+        console = Console(stderr=not self.for_people, highlight=False)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = WIDTH_OF_A_LOG
         return console
@@ -53,6 +60,18 @@ class Context:
             import json
 
             click.echo(json.dumps(document, indent=2, default=str))
+
+    def tell(self, text: str) -> None:
+        """Print a line for people."""
+        click.echo(text, err=not self.for_people)
+
+    def listeners(self) -> list[Subscriber]:
+        """Who else hears a run's events: stdout, when --json-lines was given."""
+        if not self.json_lines:
+            return []
+        from orchestrator.cli.json_lines import JsonLines
+
+        return [JsonLines()]
 
 
 pass_context = click.make_pass_decorator(Context)

@@ -40,7 +40,7 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
         documents.append(told.document)
         codes.append(told.error.exit_code if told.error else 0)
         if not context.json:
-            click.echo("\n".join((*told.lines, "")))
+            context.tell("\n".join((*told.lines, "")))
     code = InputError.exit_code if InputError.exit_code in codes else worst(codes)
     context.emit({"exit_code": code, "hosts": {d["host"]: d for d in documents}})
     return code

@@ -116,11 +116,11 @@ def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetR
 
     history = OpeningHistory(context.project.history_url, warn)
     click.get_current_context().call_on_close(history.close)
-    live = LiveTable(len(hosts), on_stdout=not context.json)
+    live = LiveTable(len(hosts), on_stdout=context.for_people)
     run = FleetRun(
         command=command,
         settings=context.project.settings,
-        bus=EventBus([live, history]),
+        bus=EventBus([live, history, *context.listeners()]),
         baselines=history.baselines,
         on_stop=lambda: click.echo(
             "Stopping: no more hosts are begun, those in flight finish or go back.", err=True
@@ -142,8 +142,9 @@ def look(
     from orchestrator.cli.live import LiveTable
     from orchestrator.rollout.fleet_run import FleetRun
 
-    live = LiveTable(len(hosts), on_stdout=not context.json)
-    run = FleetRun(command=command, settings=context.project.settings, bus=EventBus([live]))
+    live = LiveTable(len(hosts), on_stdout=context.for_people)
+    bus = EventBus([live, *context.listeners()])
+    run = FleetRun(command=command, settings=context.project.settings, bus=bus)
     with live:
         survey = run.survey(hosts, wanted)
     run.abandon(survey)

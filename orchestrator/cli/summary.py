@@ -6,8 +6,6 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import click
-
 from orchestrator.cli.common import one_line
 from orchestrator.rollout.outcome import WORST_FIRST, HostOutcome, RunResult, Status
 
@@ -38,8 +36,8 @@ def show(context: Context, result: RunResult) -> None:
     if not sys.stdout.isatty():
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         for name, status, told in rows:
-            click.echo(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {told}")
-        click.echo(f"\n{closing}")
+            context.tell(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {told}")
+        context.tell(f"\n{closing}")
         return
     from rich.table import Table
     from rich.text import Text
