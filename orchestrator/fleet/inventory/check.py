@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InventoryError
 from orchestrator.fleet.inventory import documents, names, reading, values
@@ -13,7 +13,7 @@ from orchestrator.fleet.inventory.sources import YAML_EXTENSIONS, files, kind_of
 from orchestrator.fleet.inventory.variables import base_dir, files_below
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from orchestrator.fleet.host import Inventory
@@ -98,17 +98,25 @@ def _in_texts(
     """Problems of variables that YAML's nodes did not show: from INI files, scripts, plugins."""
     said = {problem.message for problem in already}
     for host in inventory.hosts.values():
-        for name, value in host.vars.items():
-            verdict = values.judge(str(name), kind_of(value), str(value), known)
+        for name, value in _single(host.vars):
+            verdict = values.judge(name, kind_of(value), str(value), known)
             if not verdict or verdict.message in said:
                 continue
-            place = _search(str(name), texts)
+            place = _search(name, texts)
             if place or verdict.stops:
                 said.add(verdict.message)
                 file, line = place or (path, 1)
                 yield Problem(
                     file, line, verdict.message, verdict.hint, verdict.level, verdict.stops
                 )
+
+
+def _single(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values, those of a list one by one where the variable takes several."""
+    for name, value in variables.items():
+        listed = isinstance(value, list) and str(name) in values.LISTED
+        for each in (listed and value) or [value]:
+            yield str(name), each
 
 
 def _search(name: str, texts: list[Path]) -> tuple[Path, int] | None:

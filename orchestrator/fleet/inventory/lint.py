@@ -95,19 +95,18 @@ class Lint:
     def _variables(self, file: Path, node: yaml.Node | None) -> None:
         for key, value in self._pairs(file, node, "variable"):
             self._nested_duplicates(file, value)
-            text = value.value if isinstance(value, yaml.ScalarNode) else ""
-            verdict = values.judge(str(key.value), _kind(value), text, self._known)
-            if verdict:
-                self.problems.append(
-                    Problem(
-                        file,
-                        _line(key),
-                        verdict.message,
-                        verdict.hint,
-                        level=verdict.level,
-                        stops=verdict.stops,
-                    )
-                )
+            listed = isinstance(value, yaml.SequenceNode) and str(key.value) in values.LISTED
+            for each in (listed and value.value) or [value]:
+                self._judge(file, key, each)
+
+    def _judge(self, file: Path, key: yaml.Node, value: yaml.Node) -> None:
+        text = value.value if isinstance(value, yaml.ScalarNode) else ""
+        verdict = values.judge(str(key.value), _kind(value), text, self._known)
+        if verdict:
+            line = _line(key)
+            self.problems.append(
+                Problem(file, line, verdict.message, verdict.hint, verdict.level, verdict.stops)
+            )
 
     def _nested_duplicates(self, file: Path, node: yaml.Node) -> None:
         if isinstance(node, yaml.MappingNode):

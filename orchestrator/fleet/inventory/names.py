@@ -16,7 +16,7 @@ class Variable:
     """A variable, what kind of value it takes and what it is for."""
 
     name: str
-    kind: Literal["text", "port", "password", "any"]
+    kind: Literal["text", "port", "password", "window", "any"]
 
 
 OURS = {
@@ -28,7 +28,7 @@ OURS = {
         "orchestrate_python",
         "orchestrate_site",
     )
-}
+} | {"orchestrate_window": Variable("orchestrate_window", "window")}
 
 CONNECTION = {
     variable.name: variable

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.fleet.inventory import names
+from orchestrator.fleet.window import EXAMPLE, VARIABLE, Span, WindowError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _MODEL = re.compile(r"[A-Za-z0-9][\w.+-]*@[A-Za-z0-9][\w.+-]*")
 _MAX_PORT = 65535
+# Variables that take a value, or a list of such values.
+LISTED = frozenset({VARIABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ def judge(name: str, kind: str, text: str, known: Known) -> Verdict | None:
     variable = names.KNOWN.get(name)
     if variable is None or kind in {"null", "encrypted"} or "{{" in text:
         return None
+    return _value(variable, kind, text, known)
+
+
+def _value(variable: names.Variable, kind: str, text: str, known: Known) -> Verdict | None:
+    name = variable.name
     match variable.kind:
         case "port":
             return _port(name, text)
@@ -47,6 +55,8 @@ def judge(name: str, kind: str, text: str, known: Known) -> Verdict | None:
             message = f"'{name}' holds a password in plain text"
             hint = "Use a key, or encrypt it: ansible-vault encrypt_string."
             return Verdict(message, hint, level="warning")
+        case "window":
+            return _window(name, kind, text)
         case "text":
             return _text(name, kind, text, known)
     return None
@@ -67,6 +77,16 @@ def _port(name: str, text: str) -> Verdict | None:
         return None
     hint = f"Write a number from 1 to {_MAX_PORT}, such as {name}: 22."
     return Verdict(f"'{name}' is '{text}', not a port number", hint)
+
+
+def _window(name: str, kind: str, text: str) -> Verdict | None:
+    if kind != "text":
+        return Verdict(f"'{name}' is a {kind}, not text", f'Write it as in "{EXAMPLE}".')
+    try:
+        Span.parse(text)
+    except WindowError as exc:
+        return Verdict(f"{name}: {exc}", exc.hint)
+    return None
 
 
 def _model(text: str, models: Collection[str] | None) -> Verdict | None:

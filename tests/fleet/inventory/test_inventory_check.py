@@ -52,6 +52,20 @@ MISTAKES = {
     "port_big": (ONE + "      ansible_port: 70000\n", 4, "'70000'", "1 to 65535"),
     "number_for_text": (ONE + "      ansible_user: 17\n", 4, "is a number, not text", 'r: "17"'),
     "number_as_host": ("pis:\n  hosts:\n    17:\n", 3, "host name 17 is not text", '"17":'),
+    "window": (
+        ONE + "      orchestrate_window: 02:00-05:00 Berlin\n",
+        4,
+        "'Berlin'",
+        "Europe/Berl",
+    ),
+    "window_in_list": (
+        ONE + "      orchestrate_window: [02:00-05:00 UTC, 5:00-26:00 UTC]\n",
+        4,
+        "26:00 is no time of day",
+        "00:00 to 24:00",
+    ),
+    "window_number": (ONE + "      orchestrate_window: 2\n", 4, "is a number", "Europe/Berlin"),
+    "window_empty": (ONE + "      orchestrate_window: []\n", 4, "is a list", "Europe/Berlin"),
     "priority": ("a:\n  vars:\n    ansible_group_priority: x\n", 3, "not a whole number", "10"),
 }
 
