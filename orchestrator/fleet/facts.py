@@ -106,6 +106,18 @@ class Thermal:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How many processes wanted to run, on average over the last minute; None when unknown.
+
+    `cores` are all of the machine's, also those that no process of ours may use: that is what the
+    kernel counts over.
+    """
+
+    one_minute: float | None = None
+    cores: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything known of a host; an empty string or tuple means it is not there.
 
@@ -130,6 +142,7 @@ class Facts:
     python: Python = field(default_factory=Python)
     katago: Katago = field(default_factory=Katago)
     thermal: Thermal = field(default_factory=Thermal)
+    load: Load = field(default_factory=Load)
     hardware_class: str = ""
     clock: int = 0
     warnings: tuple[str, ...] = ()

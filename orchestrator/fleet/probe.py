@@ -16,6 +16,7 @@ from orchestrator.fleet.facts import (
     Gpu,
     Katago,
     Libc,
+    Load,
     Memory,
     Python,
     Thermal,
@@ -30,6 +31,7 @@ from orchestrator.fleet.probe_machine import (
     integer,
     kernel,
     libc,
+    load,
     memory,
     thermal,
 )
@@ -49,7 +51,7 @@ _T = TypeVar("_T")
 
 
 def script() -> str:
-    """The POSIX sh text that defines `probe ROOT PYTHON`."""
+    """The POSIX sh text that defines `probe ROOT PYTHON [now]`."""
     return resources.files("orchestrator.fleet").joinpath("probe.sh").read_text(encoding="utf-8")
 
 
@@ -79,6 +81,7 @@ def parse(text: str) -> Facts:
         python=python(output),
         katago=katago(output),
         thermal=thermal(output),
+        load=load(output),
         clock=integer(output.first("clock")),
         warnings=warnings(output),
     )
@@ -113,6 +116,7 @@ _PARTS: dict[str, type[Any]] = {
     "python": Python,
     "katago": Katago,
     "thermal": Thermal,
+    "load": Load,
 }
 
 

@@ -1,8 +1,9 @@
 # What this host is: prints what `orchestrator.fleet.probe` reads, changes nothing.
 #
-#   probe ROOT PYTHON
+#   probe ROOT PYTHON [now]
 #
 # ROOT may not exist yet. An empty PYTHON means ROOT/venv/bin/python3, else python3 on the PATH.
+# With `now` it reads only what changes by the minute: load, temperatures, throttling.
 # Output, between two marker lines: files as `head` prints several of them, then `key=value` lines
 # in any order; a program's output has one line for each of its own. Anything else is noise.
 #
@@ -14,7 +15,7 @@
 
 probe() (
   set +efu
-  root=$1 python=$2 sys=${ORCHESTRATE_SYSROOT:-}
+  root=$1 python=$2 asked=${3:-all} sys=${ORCHESTRATE_SYSROOT:-}
   newline='
 '
   has() { command -v "$1" >/dev/null 2>&1; }
@@ -70,7 +71,7 @@ probe() (
   }
 
   files() {
-    set -- "$sys"/proc/cpuinfo "$sys"/proc/meminfo "$sys"/proc/self/status \
+    set -- "$sys"/proc/cpuinfo "$sys"/proc/meminfo "$sys"/proc/self/status "$sys"/proc/loadavg \
       "$sys"/proc/sys/kernel/ostype "$sys"/proc/sys/kernel/osrelease "$sys"/proc/sys/kernel/arch \
       "$sys"/sys/devices/system/cpu/online \
       "$sys"/sys/fs/cgroup/cpu.max "$sys"/sys/fs/cgroup/memory.max \
@@ -234,30 +235,45 @@ if spec and spec.origin:
     }
   }
 
+  # In the background: sensors may answer slowly.
+  sensors() {
+    if has nvidia-smi; then gpus & fi
+    if has vcgencmd; then
+      { ask vcgencmd 5 vcgencmd measure_temp && ask vcgencmd 5 vcgencmd get_throttled; } &
+    fi
+    if has tegrastats; then tegrastats_line & fi
+  }
+
+  software() {
+    answer='' trtexec=''
+    find_katago
+    if on_path trtexec ||
+      first "$sys/usr/src/tensorrt/bin/trtexec" "$sys/opt/tensorrt/bin/trtexec"; then
+      trtexec=$found
+      printf 'trtexec_path=%s\n' "$trtexec"
+    fi
+    if [ -n "$trtexec" ] || [ -e "$sys/etc/nv_tegra_release" ] || has nvidia-smi; then
+      nvidia_software &
+      [ -e "$sys/usr/local/cuda/version.json" ] || [ -e "$sys/usr/local/cuda/version.txt" ] ||
+        { has nvcc && ask nvcc 10 nvcc --version & }
+    fi
+    if has docker; then ask docker 10 docker --version & fi
+    python_facts
+  }
+
   printf '@orchestrate-probe 1\n'
   files
   printf '\n@values\nsysroot=%s\n' "$sys"
   tell clock "$(exec date +%s)"
-  [ -r "$sys/proc/sys/kernel/arch" ] || tell uname "$(exec uname -s -r -m)"
-  disk
-  libc
-
-  answer='' trtexec=''
-  find_katago
-  if has nvidia-smi; then gpus & fi
-  { on_path trtexec || first "$sys/usr/src/tensorrt/bin/trtexec" "$sys/opt/tensorrt/bin/trtexec"; } &&
-    trtexec=$found && printf 'trtexec_path=%s\n' "$trtexec"
-  if [ -n "$trtexec" ] || [ -e "$sys/etc/nv_tegra_release" ] || has nvidia-smi; then
-    nvidia_software &
-    [ -e "$sys/usr/local/cuda/version.json" ] || [ -e "$sys/usr/local/cuda/version.txt" ] ||
-      { has nvcc && ask nvcc 10 nvcc --version & }
+  if [ "$asked" = now ]; then
+    sensors
+  else
+    [ -r "$sys/proc/sys/kernel/arch" ] || tell uname "$(exec uname -s -r -m)"
+    disk
+    libc
+    sensors
+    software
   fi
-  if has docker; then ask docker 10 docker --version & fi
-  if has vcgencmd; then
-    { ask vcgencmd 5 vcgencmd measure_temp && ask vcgencmd 5 vcgencmd get_throttled; } &
-  fi
-  if has tegrastats; then tegrastats_line & fi
-  python_facts
   wait
   printf '@orchestrate-probe end\n'
 )

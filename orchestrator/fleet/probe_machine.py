@@ -1,4 +1,4 @@
-"""The machine itself from the probe's output: processor, memory, disk, board, temperature."""
+"""The machine itself from the probe's output: processor, memory, disk, board, temperature, load."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from orchestrator.fleet.facts import Board, Cpu, Disk, Distribution, Libc, Memory, Thermal
+from orchestrator.fleet.facts import Board, Cpu, Disk, Distribution, Libc, Load, Memory, Thermal
 from orchestrator.fleet.hardware import built_in_gpu
 from orchestrator.fleet.jetpack import jetpack
 from orchestrator.fleet.probe_gpu import gpu_states
@@ -187,6 +187,13 @@ def thermal(output: ProbeOutput) -> Thermal:
     )
 
 
+def load(output: ProbeOutput) -> Load:
+    """From /proc/loadavg, as in proc(5)."""
+    average = find(r"^(\d{1,6}\.\d{1,3}) ", output.file("/proc/loadavg").lstrip("\n"))
+    cores = _online(output, output.file("/proc/cpuinfo")) or 1
+    return Load(float(average) if average else None, cores)
+
+
 def _fields(text: str) -> dict[str, str]:
     """`name : value` lines up to the first empty one."""
     fields: dict[str, str] = {}
@@ -216,10 +223,13 @@ def _kib(info: Mapping[str, str], name: str) -> int:
 
 def _cores(output: ProbeOutput, cpuinfo: str) -> int:
     allowed = find(r"Cpus_allowed_list:\s*([\d,-]+)", output.file("/proc/self/status"))
-    online = output.file("/sys/devices/system/cpu/online")
-    listed = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
-    cores = _count(allowed) or _count(online) or listed or 1
+    cores = _count(allowed) or _online(output, cpuinfo) or 1
     return max(1, min(cores, _quota(output) or cores))
+
+
+def _online(output: ProbeOutput, cpuinfo: str) -> int:
+    listed = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
+    return _count(output.file("/sys/devices/system/cpu/online")) or listed
 
 
 def _count(ranges: str) -> int:

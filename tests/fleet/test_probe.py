@@ -21,9 +21,11 @@ BASE_TOOLS = ("cat", "date", "df", "head", "stat", "timeout")
 SH_PACKAGES = "apt-get install dash busybox bash"
 
 
-def run_probe(shell, *, path, sysroot="", root="/nowhere/to/be/found", python="", **environment):
+def run_probe(
+    shell, *, path, sysroot="", root="/nowhere/to/be/found", python="", asked="", **environment
+):
     """What the probe prints, fed to the shell over stdin as the SSH target does."""
-    script = probe.script() + '\nprobe "$ROOT" "$PYTHON"\n'
+    script = f'{probe.script()}\nprobe "$ROOT" "$PYTHON" {asked}\n'
     finished = subprocess.run(
         [needs_program(shell[0], SH_PACKAGES), *shell[1:], "-s"],
         input=script.encode(),
@@ -81,6 +83,19 @@ def test_facts_of_a_sample(name, shell, base_tools):
     assert shown == json.loads((sample / "expected.json").read_text())
 
 
+@pytest.mark.parametrize("name", ["raspberry-pi-4", "rtx-server", "jetson-nano"])
+def test_what_changes_by_the_minute_is_read_without_the_rest(name, base_tools):
+    sample = SAMPLES / name
+    path = f"{sample}/bin:{base_tools}"
+    text = run_probe(("dash",), path=path, sysroot=sample / "sysroot", asked="now")
+    assert not any(word in text for word in ("katago=", "dpkg=", "docker=", "python=", "statfs="))
+    facts = probe.to_dict(probe.parse(text))
+    expected = json.loads((sample / "expected.json").read_text())
+    assert {k: facts[k] for k in ("thermal", "load")} == {
+        k: expected[k] for k in ("thermal", "load")
+    }
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_facts_of_this_machine(shell, tmp_path):
     root = tmp_path / "a" / "b"
@@ -89,6 +104,8 @@ def test_facts_of_this_machine(shell, tmp_path):
     assert (facts.system, facts.kernel) == (uname.sysname, uname.release)
     assert facts.cpu.cores <= len(os.sched_getaffinity(0))
     assert facts.cpu.model
+    assert facts.load.one_minute is not None
+    assert facts.load.cores >= facts.cpu.cores
     assert facts.memory.total_mb > facts.memory.available_mb > 0
     free = shutil.disk_usage(tmp_path).free >> 20
     assert facts.disk.writable

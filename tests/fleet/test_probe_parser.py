@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import CommandError
 from orchestrator.fleet import probe
-from orchestrator.fleet.facts import Board, Cpu, Facts, Gpu, Memory, Python, Thermal
+from orchestrator.fleet.facts import Board, Cpu, Facts, Gpu, Load, Memory, Python, Thermal
 
 WHOLE = """\
 @orchestrate-probe 1
@@ -92,6 +92,7 @@ KEYS = (
 )
 PATHS = (
     "/proc/cpuinfo",
+    "/proc/loadavg",
     "/proc/meminfo",
     "/proc/self/status",
     "/proc/device-tree/model",
@@ -161,6 +162,21 @@ def test_raspberry_pi_throttling(mask, throttled, detail):
 
 
 @pytest.mark.parametrize(
+    ("text", "average"),
+    [
+        ("0.44 0.17 0.49 1/124 8135", 0.44),
+        ("1042.00 1000.10 998.00 1031/4000 12", 1042.0),
+        ("", None),
+        ("-0.1 0 0 1/1 1", None),
+        ("nan nan nan", None),
+    ],
+)
+def test_load_average(text, average):
+    whole = WHOLE.replace("@values", f"==> /proc/loadavg <==\n{text}\n\n@values")
+    assert probe.parse(whole).load == Load(average, cores=1)
+
+
+@pytest.mark.parametrize(
     ("line", "backend"),
     [
         ("Using Eigen(CPU) backend", "eigen"),
@@ -183,6 +199,7 @@ def test_round_trip_through_json():
         gpus=(Gpu("Orin", 8.7),),
         python=Python(execution_providers=("CPUExecutionProvider",)),
         thermal=Thermal(41.5, False),
+        load=Load(0.25, 4),
         warnings=("w",),
     )
     assert probe.from_dict(json.loads(json.dumps(probe.to_dict(facts)))) == facts
