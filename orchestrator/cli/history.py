@@ -9,13 +9,14 @@ import click
 from orchestrator.cli import common
 from orchestrator.cli.common import Context, pass_context
 from orchestrator.errors import UsageError
+from orchestrator.history.records import Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rich.table import Table
 
-    from orchestrator.history.records import Benchmark, HostRecord, RunDetail, RunRecord
+    from orchestrator.history.records import Benchmark, HostRecord, Milestone, RunDetail, RunRecord
     from orchestrator.history.store import History
     from orchestrator.verify.baseline import Baseline
 
@@ -99,8 +100,16 @@ def show_run(context: Context, detail: RunDetail) -> None:
 
     if context.json:
         hosts = {record.host: record.outcome for record in detail.hosts}
-        steps = [asdict(step) for step in detail.transitions]
-        context.emit({"run": asdict(detail.run), "hosts": hosts, "transitions": steps})
+        transitions = [asdict(step) for step in detail.transitions]
+        milestones = [asdict(milestone) for milestone in detail.milestones]
+        context.emit(
+            {
+                "run": asdict(detail.run),
+                "hosts": hosts,
+                "transitions": transitions,
+                "milestones": milestones,
+            }
+        )
         return
     show_runs(context, [detail.run])
     context.console.print()
@@ -109,15 +118,25 @@ def show_run(context: Context, detail: RunDetail) -> None:
     show_words(context, detail.hosts)
     context.console.print()
     steps_table = _table("after", "host", "state", "release", "")
-    for step in detail.transitions:
-        steps_table.add_row(
-            f"{step.time - detail.run.started:.2f} s",
-            _styled(step.host, "bold"),
-            step.state,
-            step.release or "",
-            _styled(step.detail),
-        )
+    steps: list[Milestone | Transition] = [*detail.milestones, *detail.transitions]
+    for step in sorted(steps, key=lambda step: step.time):
+        after = f"{step.time - detail.run.started:.2f} s"
+        if isinstance(step, Transition):
+            host, told = _styled(step.host, "bold"), _styled(step.detail)
+            steps_table.add_row(after, host, step.state, step.release or "", told)
+        else:
+            steps_table.add_row(after, "", *milestone_words(step))
     context.console.print(steps_table)
+
+
+def milestone_words(milestone: Milestone) -> tuple[str, str, Any]:
+    """A milestone as the cells `state`, `release` and what it tells."""
+    told = milestone.document
+    if milestone.event == "batch_started":
+        state = f"{told['kind']} {told['batch']} of {told['batches']}"
+        return state, "", _styled(", ".join(told["hosts"]))
+    not_begun = ", ".join(told["not_begun"]) or "none"
+    return "aborted", "", _styled(f"{told['reason']}; not begun: {not_begun}")
 
 
 def show_host(context: Context, host: str, records: list[HostRecord]) -> None:

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, update
 
-from orchestrator.events import HostFinished, RunFinished, RunStarted, StateEntered
+from orchestrator.events import (
+    BatchStarted,
+    HostFinished,
+    RolloutAborted,
+    RunFinished,
+    RunStarted,
+    StateEntered,
+    as_dict,
+)
 from orchestrator.history.records import Benchmark, BenchmarkKey
-from orchestrator.history.tables import BENCHMARKS, HOSTS, RUNS, TRANSITIONS
+from orchestrator.history.tables import BENCHMARKS, HOSTS, MILESTONES, RUNS, TRANSITIONS
 from orchestrator.verify.baseline import speed_metric
 
 if TYPE_CHECKING:
@@ -17,10 +25,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def record(
-    connection: Connection, event: RunStarted | RunFinished | StateEntered | HostFinished
-) -> None:
-    """Write one event."""
+Recorded = RunStarted | RunFinished | StateEntered | HostFinished | BatchStarted | RolloutAborted
+
+
+def record(connection: Connection, event: Recorded) -> None:
+    """Write one event; a run's `request` names its hosts, so that none is forgotten."""
     match event:
         case RunStarted():
             connection.execute(
@@ -30,7 +39,7 @@ def record(
                     user=event.user,
                     hosts=len(event.hosts),
                     started=event.time,
-                    request=dict(event.request),
+                    request={"hosts": list(event.hosts), **event.request},
                 )
             )
         case StateEntered():
@@ -46,6 +55,16 @@ def record(
             )
         case HostFinished():
             _record_host(connection, event)
+        case BatchStarted() | RolloutAborted():
+            told = as_dict(event)
+            connection.execute(
+                insert(MILESTONES).values(
+                    run=told.pop("run"),
+                    time=told.pop("time"),
+                    event=told.pop("event"),
+                    document=told,
+                )
+            )
         case RunFinished():
             connection.execute(
                 update(RUNS)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class RunRecord:
     """One command on many hosts; `outcome` and `exit_code` are None while it runs, or was cut.
 
-    `request` is what was asked of it; None for runs of versions that did not record it.
+    `request` is what was asked of it, with the names of its `hosts`; None for runs of versions that
+    did not record it.
     """
 
     id: str
@@ -50,6 +51,16 @@ class Transition:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """What happened to a run as a whole; `event` and `document` are as in `--json-lines`."""
+
+    run: str
+    time: float
+    event: str
+    document: Mapping[str, Any]
+
+
 class BenchmarkKey(NamedTuple):
     """What a baseline is shared by."""
 
@@ -78,8 +89,9 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """A run with its hosts' outcomes and every transition, in order."""
+    """A run with its hosts' outcomes, and every transition and milestone, in order."""
 
     run: RunRecord
     hosts: tuple[HostRecord, ...]
     transitions: tuple[Transition, ...]
+    milestones: tuple[Milestone, ...] = ()

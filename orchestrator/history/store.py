@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator.events import Event, HostFinished, RunFinished, RunStarted, StateEntered
-from orchestrator.history.recording import record
+from orchestrator.history.recording import Recorded, record
 from orchestrator.history.records import (
     Benchmark,
     BenchmarkKey,
     HostRecord,
+    Milestone,
     RunDetail,
     RunRecord,
     Transition,
 )
 from orchestrator.history.schema import NewerSchemaError, open_database
-from orchestrator.history.tables import BENCHMARKS, HOSTS, RUNS, TRANSITIONS
+from orchestrator.history.tables import BENCHMARKS, HOSTS, MILESTONES, RUNS, TRANSITIONS
 from orchestrator.verify.baseline import Baseline, from_samples
 from orchestrator.verify.result import Verdict
 
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Select
 
+    from orchestrator.events import Event
+
 # How many of the latest measurements a baseline is made of.
 SAMPLES = 100
 # The outcome of runs that only looked.
 ABANDONED = "abandoned"
 _KEY = tuple(BENCHMARKS.c[name] for name in BenchmarkKey._fields)
 _STEP = tuple(column for column in TRANSITIONS.c if column.name != "id")
+_MILESTONE = tuple(column for column in MILESTONES.c if column.name != "id")
 
 
 class History:
@@ -54,9 +57,8 @@ class History:
 
     def on_event(self, event: Event) -> None:
         """See Subscriber."""
-        match event:
-            case RunStarted() | RunFinished() | StateEntered() | HostFinished():
-                self._write(lambda connection: record(connection, event))
+        if isinstance(event, Recorded):
+            self._write(lambda connection: record(connection, event))
 
     def baselines(self) -> dict[BenchmarkKey, Baseline]:
         """Every baseline there is."""
@@ -92,10 +94,12 @@ class History:
         this = RunRecord(**exact[0])
         hosts = select(HOSTS).where(HOSTS.c.run == this.id).order_by(HOSTS.c.host)
         steps = select(*_STEP).where(TRANSITIONS.c.run == this.id).order_by(TRANSITIONS.c.id)
+        marks = select(*_MILESTONE).where(MILESTONES.c.run == this.id).order_by(MILESTONES.c.id)
         return RunDetail(
             this,
             tuple(HostRecord(**row) for row in self._rows(hosts)),
             tuple(Transition(**row) for row in self._rows(steps)),
+            tuple(Milestone(**row) for row in self._rows(marks)),
         )
 
     def host(self, name: str, limit: int = 20) -> list[HostRecord]:

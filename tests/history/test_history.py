@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.events import (
+    BatchStarted,
     EventBus,
     HostFinished,
     Progress,
+    RolloutAborted,
     RunFinished,
     RunStarted,
     StateEntered,
@@ -111,6 +113,31 @@ def test_a_run_is_told_again(history):
         ("pi-1", "verify"),
         ("pi-2", "connect"),
     ]
+
+
+def batches(run, time=1000.5):
+    """The milestones of a run that was aborted after its canary."""
+    yield BatchStarted(run=run, time=time, kind="canary", batch=1, batches=2, hosts=("pi-1",))
+    yield RolloutAborted(run=run, time=time + 4, reason="the canary failed", not_begun=("pi-2",))
+
+
+def test_what_happens_to_a_run_as_a_whole(history):
+    publish(history, run_of("r1", ("pi-1", outcome())), batches("r1"), run_of("r2"))
+    canary, aborted = history.run("r1").milestones
+    assert (canary.event, canary.time) == ("batch_started", 1000.5)
+    assert canary.document == {"kind": "canary", "batch": 1, "batches": 2, "hosts": ["pi-1"]}
+    assert (aborted.event, aborted.run) == ("rollout_aborted", "r1")
+    assert aborted.document == {"reason": "the canary failed", "not_begun": ["pi-2"]}
+    assert history.run("r2").milestones == ()
+
+
+def test_a_request_is_told_with_the_hosts(history):
+    asked = {"model": "go@v2", "allow_inexact": False}
+    started = RunStarted(
+        run="r1", time=1.0, command="deploy", hosts=("a", "b"), user="me", request=asked
+    )
+    publish(history, [started])
+    assert history.runs()[0].request == {"hosts": ["a", "b"], **asked}
 
 
 def test_runs_are_newest_first_and_without_those_that_only_looked(history):
@@ -319,7 +346,7 @@ def test_a_file_of_version_1_keeps_all_it_knew(tmp_path, warnings):
         assert history.baselines()[PI4].median == 10.0
         publish(history, run_of("r2", ("pi-1", outcome()), time=2000.0))
         assert [run.id for run in history.runs()] == ["r2", "r1"]
-        assert history.run("r2").run.request is not None
+        assert history.run("r2").run.request == {"hosts": ["pi-1"]}
     new = tmp_path / "new.db"
     open_history(url(new), warnings.append).close()
     assert columns(path) == columns(new)

@@ -11,7 +11,7 @@ from orchestrator.cli import root
 from orchestrator.errors import UsageError
 from orchestrator.fleet.project import Project
 from orchestrator.history import open_history
-from tests.history.test_history import outcome, publish, run_of
+from tests.history.test_history import batches, outcome, publish, run_of
 
 SETTINGS = """\
 profiles:
@@ -45,6 +45,7 @@ def project(tmp_path):
                 result="failed",
                 exit_code=3,
             ),
+            batches("2026-b", time=2000.5),
         )
     return tmp_path
 
@@ -80,6 +81,10 @@ def test_one_run(orchestrate):
     assert "rolled back" in text
     assert "wrong answers [golden]" in text
     assert "3.00 s  pi-1  verify" in text
+    after = [line.split()[0] for line in text.splitlines() if " s  " in line][1:]
+    assert after == sorted(after, key=float)
+    assert " ".join(text.split()).endswith("4.50 s aborted the canary failed; not begun: pi-2")
+    assert "0.50 s        canary 1 of 2" in text
     document = orchestrate("2026-b", as_json=True)
     assert document["run"]["exit_code"] == 3
     assert document["hosts"]["pi-1"]["status"] == "rolled_back"
@@ -88,6 +93,10 @@ def test_one_run(orchestrate):
         "stage",
         "activate",
         "verify",
+    ]
+    assert [step["event"] for step in document["milestones"]] == [
+        "batch_started",
+        "rollout_aborted",
     ]
 
 
