@@ -14,15 +14,12 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import random
 import re
 import shlex
 import shutil
 import signal
 import socket
-import struct
 import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +30,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.needs import find_program, missing, needs_program
+from tests.proxy import Cut, known_hosts_option, random_loopback_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Self
+
+__all__ = ["Cut", "Fleet", "Process", "Sshd", "needs_busybox", "sshd_fleet", "write_key_pair"]
 
 HOW_TO_GET_SSHD = "apt-get install openssh-server"
 HOW_TO_GET_BUSYBOX = "apt-get install busybox-static"
@@ -330,120 +330,6 @@ def needs_busybox() -> None:
         missing("a mount namespace is not permitted here; run as root, or allow user namespaces")
 
 
-class Cut:
-    """A TCP proxy to a host that breaks the connection, goes silent, or slows it down.
-
-    `after` counts bytes towards the host, over all connections; when they have passed, `then`
-    happens once and later connections pass whole. `bytes_per_second` limits each connection.
-    """
-
-    def __init__(
-        self,
-        host: Sshd,
-        *,
-        after: int | None = None,
-        then: Literal["cut", "stall"] = "cut",
-        bytes_per_second: float | None = None,
-    ) -> None:
-        self.host = host
-        self.after = after
-        self.then = then
-        self.bytes_per_second = bytes_per_second
-        self.passed = 0
-        self.happened = threading.Event()
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._listener = socket.create_server((random_loopback_address(), 0), backlog=64)
-        self.address, self.port = self._listener.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def inventory_vars(self) -> dict[str, Any]:
-        """The host's variables, by way of this proxy."""
-        known_hosts = self.host.folder / f"known_hosts-{self.port}"
-        known_hosts.write_text(self.host.known_hosts_line(self.address, self.port))
-        return {
-            **self.host.inventory_vars(),
-            "ansible_host": self.address,
-            "ansible_port": self.port,
-            "ansible_ssh_common_args": known_hosts_option(known_hosts),
-        }
-
-    def close(self) -> None:
-        """Stop listening and break what is open."""
-        self._closed.set()
-        shut(self._listener)
-        with self._lock:
-            for pair in self._pairs:
-                for end in pair:
-                    shut(end)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def _accept(self) -> None:
-        while not self._closed.is_set():
-            try:
-                client, _ = self._listener.accept()
-                server = socket.create_connection((self.host.address, self.host.port))
-            except OSError:
-                continue
-            with self._lock:
-                self._pairs.append((client, server))
-            for pump, ends in ((self._to_host, (client, server)), (pass_on, (server, client))):
-                threading.Thread(target=pump, args=ends, daemon=True).start()
-
-    def _to_host(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(32768):
-                allowed = self._allow(len(data))
-                server.sendall(data[:allowed])
-                if allowed < len(data):
-                    self._break(client, server)
-                    return
-                if self.bytes_per_second:
-                    time.sleep(len(data) / self.bytes_per_second)
-        shut(server)
-
-    def _allow(self, size: int) -> int:
-        """How many of the next `size` bytes pass."""
-        with self._lock:
-            if self.after is not None and self.passed + size > self.after:
-                size = self.after - self.passed
-                self.after = None
-            self.passed += size
-            return size
-
-    def _break(self, client: socket.socket, server: socket.socket) -> None:
-        self.happened.set()
-        if self.then == "stall":
-            self._closed.wait()
-            return
-        for end in (client, server):
-            # A reset, as from a dead link, not an orderly end.
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            shut(end)
-
-
-def pass_on(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until either end closes, then close both."""
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    shut(source)
-    shut(sink)
-
-
-def shut(end: socket.socket) -> None:
-    """Close a socket even while another thread waits in it."""
-    with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
-
-
 def write_key_pair(path: Path) -> None:
     """Write a new Ed25519 key to `path` and its public half to `path`.pub."""
     key = Ed25519PrivateKey.generate()
@@ -458,17 +344,6 @@ def write_key_pair(path: Path) -> None:
     path.touch(mode=0o600)
     path.write_bytes(private)
     path.with_name(f"{path.name}.pub").write_bytes(public + b"\n")
-
-
-def known_hosts_option(known_hosts: Path) -> str:
-    """The arguments by which OpenSSH's client trusts exactly this file."""
-    return f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
-
-
-def random_loopback_address() -> str:
-    """An address of 127.0.0.0/8 that hardly anybody else uses."""
-    chosen = random.SystemRandom()
-    return f"127.{chosen.randrange(16, 250)}.{chosen.randrange(256)}.{chosen.randrange(1, 255)}"
 
 
 def free_port(address: str) -> int:

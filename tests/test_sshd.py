@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import threading
 
-from tests.sshd import Cut
+from tests.proxy import Cut
+from tests.waiting import wait_until
 
 
 def ssh(variables, command, **options):
@@ -83,3 +85,28 @@ def test_connection_is_cut_once_after_that_many_bytes(sshd_fleet, tmp_path):
         second = ssh(cut.inventory_vars(), f"cat > {arrived}", input=bytes(12_000_000))
         assert second.returncode == 0
         assert arrived.stat().st_size == 12_000_000
+
+
+def test_link_passes_nothing_while_it_stalls_and_everything_after(sshd_fleet):
+    host = sshd_fleet(1)[0]
+    with Cut(host, latency=0.02) as link:
+        asked = threading.Thread(target=ssh, args=(link.inventory_vars(), "true"))
+        link.stall()
+        asked.start()
+        wait_until(lambda: link.connections, "a connection that waits")
+        assert (link.passed, link.passed_back) == (0, 0)
+        link.heal()
+        asked.join()
+        assert link.passed > 0
+        assert link.passed_back > 0
+
+
+def test_link_that_is_down_refuses_until_it_is_up(sshd_fleet):
+    host = sshd_fleet(1)[0]
+    with Cut(host, after_back=3000) as link:
+        assert ssh(link.inventory_vars(), "head -c 9000 /dev/zero").returncode == 255
+        assert link.happened.is_set()
+        link.down()
+        assert b"refused" in ssh(link.inventory_vars(), "true").stderr
+        link.up()
+        assert ssh(link.inventory_vars(), "true").returncode == 0
