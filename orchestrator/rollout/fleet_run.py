@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
 from orchestrator.planning.way_back import release_named, way_back
+from orchestrator.rollout import this_process
 from orchestrator.rollout.host_run import (
     deploy_host,
     failed_outcome,
@@ -70,7 +71,8 @@ class FleetRun:
     """One command on many hosts; use it once.
 
     `baselines` asks the history what hardware classes have shown, when the first host is about to
-    be changed. `on_stop` is called when the operator first asks to stop.
+    be changed. `on_stop` is called when the operator first asks to stop. `request` is what was asked
+    for, as the history keeps it; what each host should get is added to it.
     """
 
     command: str
@@ -78,6 +80,7 @@ class FleetRun:
     bus: EventBus
     baselines: Callable[[], Mapping[BenchmarkKey, Baseline]] = dict
     on_stop: Callable[[], None] = lambda: None
+    request: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
@@ -109,7 +112,7 @@ class FleetRun:
                 run=self.id,
                 command=self.command,
                 hosts=tuple(h.name for h in hosts),
-                user=Run.who(),
+                user=this_process.who(),
             )
         )
         answers = self._runner.run(survey_host, tasks)
@@ -189,6 +192,16 @@ class FleetRun:
 
     def _finish(self, outcome: str, exit_code: int) -> None:
         self.bus.publish(RunFinished(run=self.id, outcome=outcome, exit_code=exit_code))
+
+
+def _asked(wanted: Mapping[str, Wanted]) -> dict[str, Any]:
+    """What a run's request says of the versions that its hosts should get."""
+    if not wanted:
+        return {}
+    return {
+        "wanted": {host: each.version.ref for host, each in wanted.items()},
+        "allow_inexact": any(each.allow_inexact for each in wanted.values()),
+    }
 
 
 def no_way_back(to: str | None, without: Mapping[str, Present]) -> UsageError:
