@@ -10,7 +10,7 @@ from orchestrator.errors import UsageError
 from orchestrator.events import EventBus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.cli.common import Context
@@ -134,10 +134,13 @@ def look(
     command: str,
     hosts: Sequence[Host],
     wanted: Mapping[str, Wanted] | None = None,
+    *,
+    before_closing: Callable[[Survey], None] = lambda _: None,
 ) -> Survey:
     """What is on the hosts now, with plans where something is `wanted`; sessions are closed again.
 
     Touches nothing and is not recorded; the facts are remembered. Raises as `FleetRun.survey`.
+    `before_closing` may ask the hosts more.
     """
     from orchestrator.cli.live import LiveTable
     from orchestrator.rollout.fleet_run import FleetRun
@@ -147,7 +150,10 @@ def look(
     run = FleetRun(command=command, settings=context.project.settings, bus=bus)
     with live:
         survey = run.survey(hosts, wanted)
-    run.abandon(survey)
+    try:
+        before_closing(survey)
+    finally:
+        run.abandon(survey)
     cache = facts_cache(context)
     for surveyed in survey.surveyed:
         cache.put(surveyed.task.host.name, surveyed.facts)

@@ -9,12 +9,13 @@ import click
 from orchestrator.cli.common import Context, host_options, pass_context, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from orchestrator.planning.diff import HostPlan
-    from orchestrator.rollout.task import Failed
+    from orchestrator.planning.preflight import Problem
+    from orchestrator.rollout.task import Failed, Surveyed
 
 DIFF_HEADER = 2  # lines that name the two releases
 
@@ -54,27 +55,41 @@ def show_plan(
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
     hosts = fleet.with_a_wish(hosts, wanted)
     plans: Sequence[HostPlan]
+    surveyed: Sequence[Surveyed]
     failed: Sequence[Failed]
     if offline:
         from orchestrator.rollout.offline import plan_from_cache
 
-        plans, failed = plan_from_cache(fleet.facts_cache(context), hosts, wanted), ()
+        plans = plan_from_cache(fleet.facts_cache(context), hosts, wanted)
+        surveyed, failed = (), ()
     else:
         survey = fleet.look(context, "plan", hosts, wanted)
-        plans, failed = survey.plans, survey.failed
+        plans, surveyed, failed = survey.plans, survey.surveyed, survey.failed
     code = worst(f.error.exit_code for f in failed)
     if context.json:
-        context.emit({"exit_code": code, **document(plans, failed)})
+        problems = {s.task.host.name: problems_of(s) for s in surveyed}
+        context.emit({"exit_code": code, **document(plans, problems, failed)})
     else:
         show(context.console, plans, failed)
+        show_problems(context.console, surveyed)
     return code
 
 
-def document(plans: Sequence[HostPlan], failed: Sequence[Failed]) -> dict[str, Any]:
-    """The JSON document of a plan."""
+def document(
+    plans: Sequence[HostPlan],
+    problems: Mapping[str, Sequence[Problem]],
+    failed: Sequence[Failed],
+) -> dict[str, Any]:
+    """The JSON document of a plan; `problems` are by host."""
+    from dataclasses import asdict
+
     from orchestrator.planning.explain import plan_document
 
-    hosts: dict[str, Any] = {plan.host: plan_document(plan) for plan in plans}
+    hosts: dict[str, Any] = {
+        plan.host: plan_document(plan)
+        | {"problems": [asdict(problem) for problem in problems.get(plan.host, ())]}
+        for plan in plans
+    }
     hosts |= {f.task.host.name: {"error": f.error.as_dict()} for f in failed}
     return {"hosts": hosts}
 
@@ -113,3 +128,32 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
         f"\n{changing} of {len(plans) + len(failed)} hosts would change, {total} to send"
         + (f", {len(failed)} cannot be planned for" if failed else "")
     )
+
+
+def problems_of(surveyed: Surveyed) -> Sequence[Problem]:
+    """What preflight found on the host."""
+    found: Sequence[Problem] = getattr(surveyed, "problems", ())
+    return found
+
+
+def show_problems(console: Console, surveyed: Sequence[Surveyed]) -> None:
+    """Print what speaks against the plans of all hosts in one table, what blocks first."""
+    from rich.text import Text
+
+    found = sorted(
+        ((s.task.host.name, problem) for s in surveyed for problem in problems_of(s)),
+        key=lambda each: (not each[1].blocks, each[0]),
+    )
+    if not found:
+        return
+    rows = table("host", "what", "problem", "hint")
+    for host, problem in found:
+        what = Text(problem.what, "bold red" if problem.blocks else "yellow")
+        rows.add_row(Text(host, "bold"), what, Text(problem.message), Text(problem.hint))
+    console.print()
+    console.print(rows)
+    blocked = list(dict.fromkeys(host for host, problem in found if problem.blocks))
+    warned = len({host for host, _ in found} - set(blocked))
+    told = [f"{len(blocked)} cannot take the release: {', '.join(blocked)}"] if blocked else []
+    told += [f"{warned} with warnings only"] if warned else []
+    console.print(f"\nhosts with problems: {'; '.join(told)}")

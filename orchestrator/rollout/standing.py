@@ -6,21 +6,27 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.planning.diff import damage
+from orchestrator.errors import HostError, InputError
+from orchestrator.planning.diff import HostPlan, changes, damage
+from orchestrator.rollout.runner import ThreadRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.fleet.host import Host
     from orchestrator.planning.present import Present
+    from orchestrator.rollout.task import Surveyed
+
+Plan = HostPlan | InputError | None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One host at a glance.
 
-    `state` is `ok`, `drift` (not what is wanted, or changed by hand), `unverified` (no verdict
-    yet: a run was cut off), `failing` (the last verdict was not a pass) or `empty`.
+    `state` is `ok`, `drift` (not what is wanted, changed by hand, or its service is down),
+    `unverified` (no verdict yet, or the switch is not confirmed: a run was cut off, or is at work),
+    `failing` (the last verdict was not a pass) or `empty`.
     """
 
     state: str
@@ -31,16 +37,29 @@ class Standing:
     since: str | None
     notes: tuple[str, ...]
 
+    @property
+    def as_it_should_be(self) -> bool:
+        """Whether there is nothing to do; so it is where nothing is wanted and nothing active."""
+        return self.state == "ok" or (self.state == "empty" and self.wanted is None)
+
     def as_dict(self) -> dict[str, Any]:
         """The host's entry in the JSON document."""
         return asdict(self)
 
 
-def standing(host: Host, present: Present, lock: str | None) -> Standing:
+def standing(
+    host: Host,
+    present: Present,
+    lock: str | None,
+    *,
+    plan: Plan = None,
+    service: str | None = None,
+) -> Standing:
     """The host's standing, from its inventory and what was found on it.
 
-    What was found may be of any shape: a manifest or a verdict that cannot be read is told, not
-    raised.
+    `plan` is what a deploy would do, or why it could not; `service` why the service that runs the
+    active release is not well, empty or None when nothing is known against it. What was found may
+    be of any shape: a manifest or a verdict that cannot be read is told, not raised.
     """
     wanted = _text(host.vars.get("orchestrate_model"))
     release = present.manifest if _is_whole(present.manifest) else None
@@ -54,7 +73,8 @@ def standing(host: Host, present: Present, lock: str | None) -> Standing:
         {},
     )
     verdict = _text(last.get("verdict"))
-    drift = _drift(present, release, wanted, active)
+    drift = [*_drift(present, release, wanted, active), *_would_change(present, active, plan)]
+    drift += [f"the service is down: {_text(service)}"] if service else []
     if present.current is None:
         state = "empty"
     elif verdict not in {None, "pass"}:
@@ -62,7 +82,7 @@ def standing(host: Host, present: Present, lock: str | None) -> Standing:
     elif drift:
         state = "drift"
     else:
-        state = "ok" if verdict else "unverified"
+        state = "ok" if verdict and not present.armed else "unverified"
     return Standing(
         state=state,
         wanted=wanted,
@@ -70,8 +90,41 @@ def standing(host: Host, present: Present, lock: str | None) -> Standing:
         release=present.current,
         verdict=verdict,
         since=_text(last.get("when")),
-        notes=(*drift, *_lock(lock)),
+        notes=(
+            *drift,
+            *_unconfirmed(present),
+            *_by_itself(present),
+            *_no_plan(plan),
+            *_lock(lock),
+        ),
     )
+
+
+def services(surveyed: Sequence[Surveyed], parallel: int) -> dict[str, str]:
+    """What speaks against the services of these hosts, by host; empty for one that is well.
+
+    Hosts whose active release has no health command are left out. The sessions must be open.
+    Raises KeyboardInterrupt when the operator stops it.
+    """
+    asked = [s for s in surveyed if _has_health(s.present.manifest)]
+    runner = ThreadRunner(parallel)
+    said = runner.run(_health, asked)
+    if runner.interrupted:
+        raise KeyboardInterrupt
+    return {s.task.host.name: word or "" for s, word in zip(asked, said, strict=True)}
+
+
+def _has_health(manifest: Mapping[str, Any]) -> bool:
+    service = manifest.get("service")
+    return isinstance(service, dict) and bool(service.get("health"))
+
+
+def _health(surveyed: Surveyed) -> str:
+    assert surveyed.present.current is not None  # noqa: S101
+    try:
+        return surveyed.session.health(surveyed.present.current)
+    except HostError as exc:
+        return f"it cannot be asked: {exc.message}"
 
 
 def _is_whole(manifest: Mapping[str, Any]) -> bool:
@@ -94,6 +147,42 @@ def _drift(
     if wanted and active and wanted != active:
         notes.append(f"{wanted} is wanted")
     return notes
+
+
+def _would_change(present: Present, active: str | None, plan: Plan) -> list[str]:
+    """What a deploy of the very version that is active would make otherwise."""
+    if not isinstance(plan, HostPlan) or active is None or present.current == plan.release.id:
+        return []
+    if active != f"{plan.release.model}@{plan.release.version}":
+        return []
+    return changes(plan.release, present, "would change")
+
+
+def _no_plan(plan: Plan) -> list[str]:
+    if not isinstance(plan, InputError):
+        return []
+    return [f"cannot plan: {_text(plan.message.splitlines()[0] if plan.message else plan.code)}"]
+
+
+def _unconfirmed(present: Present) -> list[str]:
+    armed = present.armed
+    if armed is None:
+        return []
+    release, run, back = _text(armed.release), _text(armed.run), _text(armed.back or "nothing")
+    return [
+        f"switched to {release} by run {run}, not confirmed; the host goes back to {back} by itself"
+    ]
+
+
+def _by_itself(present: Present) -> list[str]:
+    """What the host undid since the last commit, without being told."""
+    for line in reversed(present.audit):
+        if line.get("by") == "host":
+            when, reason = _text(line.get("when")), _text(line.get("reason"))
+            return [f"went back by itself at {when}: {reason}"]
+        if line.get("what") == "commit":
+            break
+    return []
 
 
 def _lock(lock: str | None) -> list[str]:
