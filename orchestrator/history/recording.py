@@ -15,6 +15,7 @@ from orchestrator.events import (
     StateEntered,
     as_dict,
 )
+from orchestrator.history import wishes
 from orchestrator.history.records import Benchmark, BenchmarkKey
 from orchestrator.history.tables import BENCHMARKS, HOSTS, MILESTONES, RUNS, TRANSITIONS
 from orchestrator.verify.baseline import speed_metric
@@ -55,6 +56,7 @@ def record(connection: Connection, event: Recorded) -> None:
             )
         case HostFinished():
             _record_host(connection, event)
+            wishes.follow(connection, event)
         case BatchStarted() | RolloutAborted():
             told = as_dict(event)
             connection.execute(
@@ -71,6 +73,7 @@ def record(connection: Connection, event: Recorded) -> None:
                 .where(RUNS.c.id == event.run)
                 .values(finished=event.time, outcome=event.outcome, exit_code=event.exit_code)
             )
+            wishes.follow(connection, event)
 
 
 def _record_host(connection: Connection, event: HostFinished) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from orchestrator.history import wishes
 from orchestrator.history.recording import Recorded, record
 from orchestrator.history.records import (
     Benchmark,
@@ -18,7 +19,8 @@ from orchestrator.history.records import (
     Transition,
 )
 from orchestrator.history.schema import NewerSchemaError, open_database
-from orchestrator.history.tables import BENCHMARKS, HOSTS, MILESTONES, RUNS, TRANSITIONS
+from orchestrator.history.tables import BENCHMARKS, HOSTS, MILESTONES, RUNS, TRANSITIONS, WISHES
+from orchestrator.history.wishes import Wish
 from orchestrator.verify.baseline import Baseline, from_samples
 from orchestrator.verify.result import Verdict
 
@@ -118,6 +120,21 @@ class History:
         if host is not None:
             query = query.where(BENCHMARKS.c.host == host)
         return [_benchmark(row) for row in self._rows(query.limit(limit))]
+
+    def wishes(self) -> list[Wish]:
+        """What hosts that were not reached should get, by host."""
+        query = select(WISHES).order_by(WISHES.c.host)
+        return [
+            Wish(**row | {"allow_inexact": bool(row["allow_inexact"])}) for row in self._rows(query)
+        ]
+
+    def postpone(self, host: str, *, until: float, error: str) -> None:
+        """Count an attempt that did not bring the host what it should get."""
+        self._write(lambda connection: wishes.postpone(connection, host, until=until, error=error))
+
+    def forget(self, host: str) -> None:
+        """Drop what the host should get."""
+        self._write(lambda connection: wishes.forget(connection, host))
 
     def close(self) -> None:
         """Let go of the database; safe to call twice."""

@@ -71,8 +71,8 @@ class FleetRun:
     """One command on many hosts; use it once.
 
     `baselines` asks the history what hardware classes have shown, when the first host is about to
-    be changed. `on_stop` is called when the operator first asks to stop. `request` is what was asked
-    for, as the history keeps it; what each host should get is added to it.
+    be changed. `on_stop` is called when the operator first asks to stop. `request` is what was
+    asked for, as the history keeps it; what each host should get is added to it.
     """
 
     command: str
