@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Subscriber
     from orchestrator.fleet.project import Project
+    from orchestrator.rollout.project_lock import ProjectLock
 
 WIDTH_OF_A_LOG = 200
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -31,6 +32,7 @@ class Context:
     json: bool = False
     verbose: bool = False
     json_lines: bool = False
+    _lock: ProjectLock | None = None
 
     @property
     def for_people(self) -> bool:
@@ -53,6 +55,15 @@ class Context:
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = WIDTH_OF_A_LOG
         return console
+
+    def project_lock(self, command: str) -> ProjectLock:
+        """The lock of the fleet project, held until the command ends; LockedError at once."""
+        from orchestrator.rollout import project_lock
+
+        if self._lock is None or not self._lock.held:
+            self._lock = project_lock.take(self.project.state, command)
+            click.get_current_context().call_on_close(self._lock.release)
+        return self._lock
 
     def emit(self, document: Any) -> None:
         """Print the JSON document when --json was given."""

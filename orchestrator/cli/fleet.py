@@ -106,21 +106,26 @@ def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path
 
 
 def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetRun, LiveTable]:
-    """A run that may change hosts: it is recorded, and held against the known baselines."""
+    """A run that may change hosts: it is recorded, and held against the known baselines.
+
+    Raises LockedError when another command switches hosts of the fleet project.
+    """
     from orchestrator.cli.live import LiveTable
     from orchestrator.history import OpeningHistory
     from orchestrator.rollout.fleet_run import FleetRun
+    from orchestrator.rollout.project_lock import SWITCHING
 
     def warn(message: str) -> None:
         click.secho(f"warning: {message}", fg="yellow", err=True)
 
+    lock = [context.project_lock(command)] if command in SWITCHING else []
     history = OpeningHistory(context.project.history_url, warn)
     click.get_current_context().call_on_close(history.close)
     live = LiveTable(len(hosts), on_stdout=context.for_people)
     run = FleetRun(
         command=command,
         settings=context.project.settings,
-        bus=EventBus([live, history, *context.listeners()]),
+        bus=EventBus([live, history, *lock, *context.listeners()]),
         baselines=history.baselines,
         on_stop=lambda: click.echo(
             "Stopping: no more hosts are begun, those in flight finish or go back.", err=True
