@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.common import Context, confirm, host_options, pass_context
+from orchestrator.cli.strategy import strategy_options, with_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.rollout.outcome import RunResult
 
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--check", is_flag=True, help="Only show the plan, as `plan` does.")
+@strategy_options
 @pass_context
 def command(
     context: Context,
@@ -27,8 +31,12 @@ def command(
     allow_inexact: bool,
     yes: bool,
     check: bool,
+    strategy: Mapping[str, Any],
 ) -> int:
     """Bring hosts to the wanted version, verified there or rolled back.
+
+    Canaries go first, then batches, until too many fail: `rollout:` in orchestrate.yml, and the
+    flags of the same names.
 
     Exit status: 0 every host is there and verified, 3 some were rolled back, 4 some are in neither
     state, 5 some could not be reached, 6 some are locked, 2 bad input and nothing was touched.
@@ -40,13 +48,17 @@ def command(
     inventory, hosts = fleet.choose(context, groups, limit)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
     hosts = fleet.with_a_wish(hosts, wanted)
-    run, live = fleet.start(context, "deploy", hosts)
+    settings = with_flags(context.project.settings, strategy, inventory)
+    run, live = fleet.start(context, "deploy", hosts, settings=settings, unasked=yes)
     with live:
         survey = run.survey(hosts, wanted)
     try:
         blobs = fleet.blob_paths(context, survey.plans)
         if not yes and any(p.steps for p in survey.plans):
             plan.show(context.console, survey.plans, survey.failed)
+            plan.show_problems(context.console, survey.surveyed)
+            order = run.order(survey)
+            context.console.print(order.stop or str(order))
             confirm("Go ahead?")
     except BaseException:
         run.abandon(survey)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.live import LiveTable
     from orchestrator.fleet.facts_cache import FactsCache
     from orchestrator.fleet.host import Host, Inventory
+    from orchestrator.fleet.settings import Settings
     from orchestrator.models.catalog import Catalog
     from orchestrator.planning.diff import HostPlan
     from orchestrator.rollout.fleet_run import FleetRun, Survey
@@ -105,9 +106,17 @@ def blob_paths(context: Context, plans: Sequence[HostPlan]) -> Mapping[str, Path
     return {digest: store.check(digest, blob.size) for digest, blob in needed.items()}
 
 
-def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetRun, LiveTable]:
+def start(
+    context: Context,
+    command: str,
+    hosts: Sequence[Host],
+    *,
+    settings: Settings | None = None,
+    unasked: bool = True,
+) -> tuple[FleetRun, LiveTable]:
     """A run that may change hosts: it is recorded, and held against the known baselines.
 
+    `settings` are the project's by default; `unasked` answers yes to questions between batches.
     Raises LockedError when another command switches hosts of the fleet project.
     """
     from orchestrator.cli.live import LiveTable
@@ -118,18 +127,27 @@ def start(context: Context, command: str, hosts: Sequence[Host]) -> tuple[FleetR
     def warn(message: str) -> None:
         click.secho(f"warning: {message}", fg="yellow", err=True)
 
+    def tell(message: str) -> None:
+        click.echo(message, err=True)
+
     lock = [context.project_lock(command)] if command in SWITCHING else []
     history = OpeningHistory(context.project.history_url, warn)
     click.get_current_context().call_on_close(history.close)
     live = LiveTable(len(hosts), on_stdout=context.for_people)
     run = FleetRun(
         command=command,
-        settings=context.project.settings,
+        settings=settings or context.project.settings,
         bus=EventBus([live, history, *lock, *context.listeners()]),
         baselines=history.baselines,
-        on_stop=lambda: click.echo(
-            "Stopping: no more hosts are begun, those in flight finish or go back.", err=True
+        on_stop=lambda: tell(
+            "Stopping: no more hosts are begun, those in flight finish or go back. "
+            "Once more (Ctrl-C) ends them at once."
         ),
+        on_halt=lambda: tell(
+            "Stopping at once: what runs on the hosts is ended, unconfirmed switches are undone."
+        ),
+        ask=(lambda _: True) if unasked else live.ask,
+        tell=tell,
     )
     return run, live
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.events import Event, HostFinished, Progress, StateEntered
+import click
+
+from orchestrator.events import BatchStarted, Event, HostFinished, Progress, StateEntered
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -39,7 +42,8 @@ class LiveTable:
         self._count = hosts
         self._rows: dict[str, Row] = {}
         self._reverting: dict[str, str] = {}
-        self._finished: dict[str, int] = {}
+        self._finished: dict[str, str] = {}
+        self._batch = ""
         self._shown = sys.stderr.isatty() and (not on_stdout or sys.stdout.isatty())
         self._live: Live | None = None
 
@@ -64,6 +68,16 @@ class LiveTable:
             self._live.stop()
             self._live = None
 
+    def ask(self, question: str) -> bool:
+        """What the operator answers, with the table off the screen; Ctrl-C is a no."""
+        self.__exit__()
+        try:
+            return click.confirm(question, err=True)
+        except click.Abort:
+            return False
+        finally:
+            self.__enter__()
+
     def on_event(self, event: Event) -> None:
         """Take in one event; drawing happens apart from it."""
         if isinstance(event, StateEntered):
@@ -80,18 +94,23 @@ class LiveTable:
         elif isinstance(event, HostFinished):
             self._rows.pop(event.host, None)
             status = str(event.outcome["status"]).replace("_", " ")
-            self._finished[status] = self._finished.get(status, 0) + 1
+            self._finished[event.host] = status
+        elif isinstance(event, BatchStarted):
+            hosts = f"{len(event.hosts)} host{'' if len(event.hosts) == 1 else 's'}"
+            of = "" if event.kind == "canary" else f" {event.batch} of {event.batches}"
+            self._batch = f"{event.kind}{of}, {hosts} · "
 
     def draw(self) -> Table:
         """The table as it is now."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        done = ", ".join(f"{n} {status}" for status, n in self._finished.items())
+        counts = Counter(self._finished.values())
+        done = ", ".join(f"{n} {status}" for status, n in counts.items())
         table = Table(
             box=None,
             pad_edge=False,
-            caption=f"{sum(self._finished.values())} of {self._count} hosts done"
+            caption=f"{self._batch}{len(self._finished)} of {self._count} hosts done"
             + (f": {done}" if done else ""),
             caption_justify="left",
         )

@@ -30,9 +30,7 @@ def show(context: Context, result: RunResult) -> None:
     rows = [(h.host, str(h.status).replace("_", " "), sentence(h)) for h in hosts]
     counts = Counter(status for _, status, _ in rows)
     total = ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "no hosts"
-    if result.interrupted:
-        total = f"interrupted: {total}"
-    closing = f"{total} · run {result.run} · exit {result.exit_code}"
+    closing = closing_lines(result, total)
     if not sys.stdout.isatty():
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         for name, status, told in rows:
@@ -47,6 +45,18 @@ def show(context: Context, result: RunResult) -> None:
         table.add_row(Text(name, style="bold"), Text(status, style=style_of(host)), Text(told))
     context.console.print(table)
     context.console.print(f"\n{closing}")
+
+
+def closing_lines(result: RunResult, total: str) -> str:
+    """What all came to and, where hosts were left out, why and what to do next."""
+    before = f"interrupted: {total}" if result.interrupted else total
+    closing = f"{before} · run {result.run} · exit {result.exit_code}"
+    if result.aborted:
+        closing = f"aborted: {result.aborted}\n{closing}"
+    left = any(host.status is Status.SKIPPED and host.error for host in result.hosts)
+    if result.aborted or left:
+        closing += f"\nGo on with the hosts that are left: orchestrate deploy --resume {result.run}"
+    return closing
 
 
 def style_of(host: HostOutcome) -> str:
@@ -64,6 +74,8 @@ def sentence(host: HostOutcome) -> str:
     """What happened on the host, what it means and what to do next."""
     if host.status is Status.ROLLED_BACK and host.error:
         return f"to {host.active or host.release}: {one_line(host.error.message, host.error.hint)}"
+    if host.status is Status.SKIPPED and host.error:
+        return host.error.message  # what to do next stands below all of them
     if host.error:
         return one_line(host.error.message, host.error.hint)
     parts = [f"{host.active} ({host.release})" if host.active else host.release or "nothing"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import InputError, UsageError
+from orchestrator.errors import HaltedError, InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
 from orchestrator.planning.way_back import release_named, way_back
-from orchestrator.rollout import this_process
+from orchestrator.rollout import batches, this_process
+from orchestrator.rollout.batched import BatchedRollout, may_change
 from orchestrator.rollout.host_run import (
     deploy_host,
     failed_outcome,
@@ -19,10 +21,10 @@ from orchestrator.rollout.host_run import (
     survey_host,
     verify_host,
 )
-from orchestrator.rollout.outcome import INTERRUPTED, HostOutcome, RunResult
+from orchestrator.rollout.outcome import INTERRUPTED, NOWHERE, HostOutcome, RunResult, Status
 from orchestrator.rollout.runner import ThreadRunner
 from orchestrator.rollout.session import Run
-from orchestrator.rollout.task import Failed, HostTask, Surveyed
+from orchestrator.rollout.task import Failed, HostTask, Surveyed, outcome_of
 from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
@@ -40,10 +42,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Every host's answer: the ones that answered keep their session open until they are used."""
+    """Every host's answer: the ones that answered keep their session open until they are used.
+
+    `hosts` are the names of all of them, in the order in which they were asked; `made` is when the
+    last one answered, in seconds of the monotonic clock.
+    """
 
     surveyed: tuple[Surveyed, ...]
     failed: tuple[Failed, ...]
+    hosts: tuple[str, ...]
+    made: float = field(default_factory=time.monotonic)
 
     @property
     def plans(self) -> list[HostPlan]:
@@ -71,8 +79,9 @@ class FleetRun:
     """One command on many hosts; use it once.
 
     `baselines` asks the history what hardware classes have shown, when the first host is about to
-    be changed. `on_stop` is called when the operator first asks to stop. `request` is what was
-    asked for, as the history keeps it; what each host should get is added to it.
+    be changed. `on_stop` is called when the operator first asks to stop, `on_halt` when they ask
+    again. `ask` puts a question between two batches, `tell` says something there. `request` is what
+    was asked for, as the history keeps it; what each host should get is added to it.
     """
 
     command: str
@@ -80,12 +89,17 @@ class FleetRun:
     bus: EventBus
     baselines: Callable[[], Mapping[BenchmarkKey, Baseline]] = dict
     on_stop: Callable[[], None] = lambda: None
+    on_halt: Callable[[], None] = lambda: None
+    ask: Callable[[str], bool] = lambda _question: True
+    tell: Callable[[str], None] = lambda _message: None
     request: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
         """Make the runner; it remembers whether Ctrl-C was pressed."""
-        self._runner = ThreadRunner(self.settings.parallel, self.on_stop)
+        self.runner = ThreadRunner(self.settings.parallel, self.on_stop, self.on_halt)
+        self._begun: set[str] = set()
+        self._halted: set[str] = set()
 
     def survey(self, hosts: Sequence[Host], wanted: Mapping[str, Wanted] | None = None) -> Survey:
         """Connect to all hosts, read what is there and plan what is `wanted` by host name.
@@ -93,7 +107,16 @@ class FleetRun:
         Touches nothing. Raises InputError when a plan shows that the input is wrong, after closing
         all sessions, so that nothing is deployed at all.
         """
-        run = Run(self.id, self.command, self.bus.publish, self.settings.command_timeout)
+        run = Run(
+            self.id,
+            self.command,
+            self.bus.publish,
+            self.settings.command_timeout,
+            revert_after=self.settings.rollout.revert_after,
+            keep=self.settings.keep,
+            inconclusive=self.settings.rollout.inconclusive,
+            halted=self.runner.halted,
+        )
         tasks = [
             HostTask(
                 run=run,
@@ -113,14 +136,16 @@ class FleetRun:
                 command=self.command,
                 hosts=tuple(h.name for h in hosts),
                 user=this_process.who(),
+                request={**self.request, **_asked(wanted or {})},
             )
         )
-        answers = self._runner.run(survey_host, tasks)
+        answers = self.runner.run(survey_host, tasks)
         survey = Survey(
             tuple(a for a in answers if isinstance(a, Surveyed)),
             tuple(a for a in answers if isinstance(a, Failed)),
+            tuple(host.name for host in hosts),
         )
-        if self._runner.interrupted:
+        if self.runner.interrupted:
             survey.close()
             self._finish("interrupted", INTERRUPTED)
             raise KeyboardInterrupt
@@ -131,9 +156,26 @@ class FleetRun:
             raise _together(wrong)
         return survey
 
+    def order(self, survey: Survey) -> batches.Order:
+        """The canaries and batches in which a deploy begins the surveyed hosts."""
+        return batches.order(
+            self.settings.rollout,
+            survey.hosts,
+            {s.task.host.name: s.facts.hardware_class for s in survey.surveyed if may_change(s)},
+            {failed.task.host.name for failed in survey.failed},
+        )
+
     def deploy(self, survey: Survey, blob_path: Mapping[str, Path]) -> RunResult:
-        """Bring every surveyed host to its plan's release."""
-        return self._work(survey, lambda s: deploy_host(s, blob_path))
+        """Bring every surveyed host to its plan's release, canaries first, then in batches."""
+        baselines = self.baselines() if survey.changing else {}
+
+        def one(surveyed: Surveyed) -> HostOutcome:
+            return deploy_host(replace(surveyed, baselines=baselines), blob_path)
+
+        rollout = BatchedRollout(self, survey, self.order(survey), one, self._unreached(survey))
+        stopped = rollout.carry_out()
+        interrupted = self.runner.interrupted or rollout.declined
+        return self._result(survey, rollout.outcomes, interrupted=interrupted, aborted=stopped)
 
     def ways_back(self, survey: Survey, to: str | None) -> dict[str, tuple[str | None, str]]:
         """For each surveyed host what is active and what it goes back to.
@@ -167,31 +209,88 @@ class FleetRun:
         survey.close()
         self._finish("abandoned", 0)
 
-    def _work(self, survey: Survey, function: Callable[[Surveyed], HostOutcome]) -> RunResult:
-        baselines = self.baselines() if survey.changing else {}
+    def work(
+        self,
+        function: Callable[[Surveyed], HostOutcome],
+        hosts: Sequence[Surveyed],
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> dict[str, HostOutcome]:
+        """The outcomes of the hosts that were begun, by name, each published.
+
+        No host is begun once `go_on` says no. When the operator has everything stopped at once,
+        the outcomes say what was found on the hosts in flight.
+        """
 
         def one(surveyed: Surveyed) -> HostOutcome:
-            outcome = function(replace(surveyed, baselines=baselines))
-            self._publish(outcome)
+            self._begun.add(surveyed.task.host.name)
+            outcome = function(surveyed)
+            self.publish(outcome)
             return outcome
 
-        unreached = [failed_outcome(f) for f in survey.failed]
-        for outcome in unreached:
-            self._publish(outcome)
-        done = self._runner.run(one, survey.surveyed)
-        reached = [
-            outcome or skipped_outcome(surveyed)
-            for surveyed, outcome in zip(survey.surveyed, done, strict=True)
-        ]
-        result = RunResult(self.id, (*unreached, *reached), interrupted=self._runner.interrupted)
+        done = self.runner.run(one, hosts, go_on=go_on, halt=self._halt)
+        outcomes = {}
+        for surveyed, outcome in zip(hosts, done, strict=True):
+            name = surveyed.task.host.name
+            if name in self._halted or (outcome is None and name in self._begun):
+                outcomes[name] = _halted_outcome(surveyed, outcome)
+                self.publish(outcomes[name])
+            elif outcome is not None:
+                outcomes[name] = outcome
+        return outcomes
+
+    def publish(self, outcome: HostOutcome) -> None:
+        """Say what became of a host."""
+        self.bus.publish(HostFinished(run=self.id, host=outcome.host, outcome=outcome.as_dict()))
+
+    def _work(self, survey: Survey, function: Callable[[Surveyed], HostOutcome]) -> RunResult:
+        """All hosts at once, as far as `parallel` allows."""
+        baselines = self.baselines() if survey.changing else {}
+        outcomes = self._unreached(survey)
+        outcomes |= self.work(lambda s: function(replace(s, baselines=baselines)), survey.surveyed)
+        for surveyed in survey.surveyed:
+            if surveyed.task.host.name not in outcomes:
+                outcomes[surveyed.task.host.name] = skipped_outcome(surveyed)
+        return self._result(survey, outcomes, interrupted=self.runner.interrupted)
+
+    def _unreached(self, survey: Survey) -> dict[str, HostOutcome]:
+        outcomes = {f.task.host.name: failed_outcome(f) for f in survey.failed}
+        for outcome in outcomes.values():
+            self.publish(outcome)
+        return outcomes
+
+    def _halt(self, surveyed: Surveyed) -> None:
+        self._halted.add(surveyed.task.host.name)
+        surveyed.session.halt()
+
+    def _result(
+        self,
+        survey: Survey,
+        outcomes: Mapping[str, HostOutcome],
+        *,
+        interrupted: bool,
+        aborted: str | None = None,
+    ) -> RunResult:
+        hosts = tuple(outcomes[name] for name in survey.hosts)
+        result = RunResult(self.id, hosts, interrupted=interrupted, aborted=aborted)
         self._finish(result.outcome, result.exit_code)
         return result
 
-    def _publish(self, outcome: HostOutcome) -> None:
-        self.bus.publish(HostFinished(run=self.id, host=outcome.host, outcome=outcome.as_dict()))
-
     def _finish(self, outcome: str, exit_code: int) -> None:
         self.bus.publish(RunFinished(run=self.id, outcome=outcome, exit_code=exit_code))
+
+
+def _halted_outcome(surveyed: Surveyed, outcome: HostOutcome | None) -> HostOutcome:
+    """What became of a host whose work was ended at once, as far as it was found out."""
+    session = surveyed.session
+    if outcome is not None and outcome.error is None:
+        return outcome
+    error = HaltedError(
+        f"stopped at once: {session.halt_told}",
+        hint=f"See what is there: orchestrate status --limit {session.name}",
+    )
+    if outcome is not None:
+        return replace(outcome, error=error)
+    return outcome_of(surveyed, Status.FAILED, error=error, exit_code=NOWHERE)
 
 
 def _asked(wanted: Mapping[str, Wanted]) -> dict[str, Any]:

@@ -100,11 +100,15 @@ class HostOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Every host's outcome; a failing host is data here, not an exception."""
+    """Every host's outcome; a failing host is data here, not an exception.
+
+    `aborted` says why some hosts were not begun, or put back; None when all had their turn.
+    """
 
     run: str
     hosts: tuple[HostOutcome, ...]
     interrupted: bool = False
+    aborted: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -127,6 +131,7 @@ class RunResult:
             "run": self.run,
             "outcome": self.outcome,
             "exit_code": self.exit_code,
+            "aborted": self.aborted,
             "hosts": {h.host: h.as_dict() for h in self.hosts},
         }
 

@@ -1,0 +1,193 @@
+"""A deploy as its strategy wants it: canaries first, then batch after batch, until all or enough.
+
+Hosts that have nothing to change, or that cannot take their release, are done with before: nothing
+is touched there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import HostError
+from orchestrator.events import BatchStarted, RolloutAborted
+from orchestrator.rollout import batches
+from orchestrator.rollout.host_run import failed_outcome, skipped_outcome, survey_host
+from orchestrator.rollout.outcome import Status
+from orchestrator.rollout.task import Failed, Surveyed, as_error
+from orchestrator.rollout.undo import not_put_back, put_back, undo_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.rollout.batches import Order, Step
+    from orchestrator.rollout.fleet_run import FleetRun, Survey
+    from orchestrator.rollout.outcome import HostOutcome
+
+# Seconds after which a connection that was idle is opened again before a host is begun: on a bad
+# link it may be dead without anybody having noticed.
+FRESH = 30.0
+
+
+class BatchedRollout:
+    """One deploy over the fleet; `outcomes` holds what is known, by host.
+
+    `declined` is set when the operator answered a question between two batches with no.
+    """
+
+    def __init__(
+        self,
+        run: FleetRun,
+        survey: Survey,
+        order: Order,
+        deploy: Callable[[Surveyed], HostOutcome],
+        outcomes: Mapping[str, HostOutcome],
+    ) -> None:
+        self.outcomes = dict(outcomes)
+        self.declined = False
+        self._run = run
+        self._strategy = run.settings.rollout
+        self._survey = survey
+        self._order = order
+        self._deploy = deploy
+        self._surveyed = {s.task.host.name: s for s in survey.surveyed}
+
+    def carry_out(self) -> str | None:
+        """Do all of it; why hosts were not begun or put back, None when none was."""
+        at_rest = [surveyed for surveyed in self._surveyed.values() if not may_change(surveyed)]
+        self.outcomes |= self._run.work(self._deploy, at_rest)
+        reason = self._go()
+        if self._run.runner.interrupted:
+            self._skip("not begun: the run was interrupted", "interrupted")
+            return None
+        return self._abort(reason) if reason else None
+
+    def _go(self) -> str:
+        """Step after step; why it stopped, empty when all hosts had their turn."""
+        reason = self._order.stop or self._exceeded()
+        for number, step in enumerate(self._order.steps):
+            if reason or self._run.runner.interrupted:
+                break
+            if number and not self._may_follow(step):
+                self.declined = True
+                return f"the answer before {step} was no"
+            reason = self._take(step)
+        return reason
+
+    def _may_follow(self, step: Step) -> bool:
+        """Let the strategy's pause pass before a step; the operator's answer where it is one."""
+        hosts = f"{len(step.hosts)} host{'' if len(step.hosts) == 1 else 's'}"
+        if self._strategy.pause == "ask":
+            counts = Counter(str(o.status).replace("_", " ") for o in self.outcomes.values())
+            so_far = ", ".join(f"{n} {status}" for status, n in counts.items())
+            return self._run.ask(f"So far: {so_far}. Begin {step} ({hosts})?")
+        if self._strategy.pause:
+            self._run.tell(f"Waiting {self._strategy.pause:g} s before {step} ({hosts}).")
+            self._run.runner.wait(self._strategy.pause)
+        return True
+
+    def _take(self, step: Step) -> str:
+        """Work on the hosts of a step; why no further host may be begun, empty while one may."""
+        if self._run.runner.interrupted:
+            return ""
+        self._run.bus.publish(
+            BatchStarted(
+                run=self._run.id,
+                kind=step.kind,
+                batch=step.number,
+                batches=step.of,
+                hosts=step.hosts,
+            )
+        )
+
+        def one(surveyed: Surveyed) -> HostOutcome:
+            outcome = self._begin(surveyed)
+            self.outcomes[outcome.host] = outcome
+            return outcome
+
+        hosts = [self._surveyed[host] for host in step.hosts]
+        self.outcomes |= self._run.work(one, hosts, lambda: not self._stop_after(step))
+        return self._stop_after(step)
+
+    def _stop_after(self, step: Step) -> str:
+        if step.kind == "canary":
+            statuses = {host: outcome.status for host, outcome in list(self.outcomes.items())}
+            if failure := batches.canary_failure(step.hosts, statuses):
+                return failure
+        return self._exceeded()
+
+    def _exceeded(self) -> str:
+        statuses = [outcome.status for outcome in list(self.outcomes.values())]
+        return batches.exceeded(self._strategy, len(self._survey.hosts), statuses)
+
+    def _begin(self, surveyed: Surveyed) -> HostOutcome:
+        if time.monotonic() - self._survey.made > FRESH:
+            try:
+                surveyed.session.reconnect()
+            except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
+                return failed_outcome(Failed(surveyed.task, as_error(exc, surveyed.session.name)))
+        return self._deploy(surveyed)
+
+    def _abort(self, reason: str) -> str | None:
+        """Leave the hosts that were not begun, and put back the others where that is wanted."""
+        back = [] if self.declined or self._strategy.on_abort == "keep" else self._deployed()
+        not_begun = tuple(name for name in self._surveyed if name not in self.outcomes)
+        if not (not_begun or back):
+            return None
+        self._run.bus.publish(RolloutAborted(run=self._run.id, reason=reason, not_begun=not_begun))
+        self._skip(f"not begun: {reason}", "aborted")
+        self._put_back(back, reason)
+        return reason
+
+    def _skip(self, message: str, code: str) -> None:
+        for name, surveyed in self._surveyed.items():
+            if name not in self.outcomes:
+                error = HostError(message, code=code, hint=_go_on(self._run.id))
+                self.outcomes[name] = replace(skipped_outcome(surveyed), error=error)
+                self._run.publish(self.outcomes[name])
+
+    def _deployed(self) -> list[str]:
+        return [
+            name
+            for name, outcome in self.outcomes.items()
+            if outcome.status is Status.DEPLOYED and outcome.release != outcome.previous
+        ]
+
+    def _put_back(self, names: list[str], reason: str) -> None:
+        """Have the hosts go back to what they had before this run."""
+        before = {name: self.outcomes[name] for name in names}
+        for outcome in before.values():
+            if outcome.previous is None:
+                self._note(not_put_back(outcome, None))
+        tasks = [undo_task(self._surveyed[n].task) for n, o in before.items() if o.previous]
+        answers = self._run.runner.run(survey_host, tasks)
+        for answer in answers:
+            if isinstance(answer, Failed):
+                self._note(not_put_back(before[answer.task.host.name], answer.error))
+        hosts = [answer for answer in answers if isinstance(answer, Surveyed)]
+        done = self._run.work(
+            lambda s: put_back(s, before[s.task.host.name], reason, _go_on(self._run.id)), hosts
+        )
+        self.outcomes |= done
+        for surveyed in hosts:
+            if surveyed.task.host.name not in done:
+                surveyed.session.close()
+        for name, outcome in before.items():
+            if self.outcomes[name] is outcome:
+                self._note(not_put_back(outcome, HostError("the run was interrupted")))
+
+    def _note(self, outcome: HostOutcome) -> None:
+        self.outcomes[outcome.host] = outcome
+        self._run.publish(outcome)
+
+
+def may_change(surveyed: Surveyed) -> bool:
+    """Whether there is something to do on a host and nothing that keeps it from being done."""
+    blocked = any(problem.blocks for problem in surveyed.problems)
+    return surveyed.plan is not None and bool(surveyed.plan.steps) and not blocked
+
+
+def _go_on(run: str) -> str:
+    return f"Mend what failed, then go on: orchestrate deploy --resume {run}"
