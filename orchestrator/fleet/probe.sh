@@ -105,7 +105,7 @@ probe() (
     writable=0
     [ -d "$dir" ] && [ -w "$dir" ] && [ -x "$dir" ] && writable=1
     printf 'writable=%s\n' $writable
-    free=$(exec stat -f -c '%a %S %d' "$dir" 2>/dev/null) && tell statfs "$free" && return
+    free=$(exec stat -f -c '%a %S %d %c' "$dir" 2>/dev/null) && tell statfs "$free" && return
     tell df "$(exec df -Pk "$dir" 2>/dev/null)"
   }
 

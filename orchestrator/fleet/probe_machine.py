@@ -133,12 +133,13 @@ def memory(output: ProbeOutput) -> Memory:
 
 
 def disk(output: ProbeOutput) -> Disk:
-    """From `stat -f -c '%a %S %d'`, or `df -Pk` where stat has no -f."""
+    """From `stat -f -c '%a %S %d %c'`, or `df -Pk` where stat has no -f."""
     writable = output.first("writable") == "1"
-    blocks, size, inodes = output.words("statfs", 3)
+    blocks, size, inodes, of = output.words("statfs", 4)
     if blocks:
         free = integer(blocks) * integer(size) // _MIB
-        return Disk(free_mb=free, writable=writable, free_inodes=integer(inodes) or None)
+        counted = integer(inodes) if integer(of) else None
+        return Disk(free_mb=free, writable=writable, free_inodes=counted)
     available = find(r"\s(\d+)\s+\d+%", " ".join(output.lines("df")[-1:]))
     return Disk(free_mb=integer(available) // 1024, writable=writable)
 

@@ -34,7 +34,7 @@ sysroot=
 clock=1700000000
 uname=Linux 6.1 x86_64
 writable=1
-statfs=1024 4096 500
+statfs=1024 4096 500 800
 libc=glibc 2.36
 nvidia_smi=name, memory.total [MiB], driver_version, temperature.gpu, compute_cap
 nvidia_smi=NVIDIA L4, 23034, 550.90.07, 35, 8.9
@@ -61,6 +61,14 @@ def test_noise_around_and_windows_line_ends():
     noisy = "Welcome to pi!\nuname=Fake 1 mips\n" + WHOLE + "logout\n"
     assert probe.parse(noisy) == probe.parse(WHOLE)
     assert probe.parse(noisy.replace("\n", "\r\n")) == probe.parse(WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("said", "free"), [("1 4096 500 800", 500), ("1 4096 0 800", 0), ("1 4096 0 0", None)]
+)
+def test_inodes_that_are_used_up_are_not_those_that_nobody_counts(said, free):
+    facts = probe.parse(WHOLE.replace("1024 4096 500 800", said))
+    assert facts.disk.free_inodes == free
 
 
 @pytest.mark.parametrize("text", ["", "sh: probe: not found\n", "@orchestrate-probe 2\n"])
