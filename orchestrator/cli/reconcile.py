@@ -174,8 +174,8 @@ class Work:
         from orchestrator.rollout.reconcile import at_once
 
         hosts = [each.host for each in due if each.host is not None]
-        run, live = fleet.start(self.context, "reconcile", hosts)
-        run.settings = at_once(run.settings)
+        settings = at_once(self.context.project.settings)
+        run, live = fleet.start(self.context, "reconcile", hosts, settings=settings)
         wanted: dict[str, Wanted] = {}
         for each, host in zip(due, hosts, strict=True):
             wanted |= fleet.wanted(

@@ -131,10 +131,14 @@ class BatchedRollout:
         return self._deploy(surveyed)
 
     def _abort(self, reason: str) -> str | None:
-        """Leave the hosts that were not begun, and put back the others where that is wanted."""
+        """Leave the hosts that were not begun, and put back the others where that is wanted.
+
+        Who could not be reached is left, too: such hosts get nothing later that was stopped here.
+        """
         back = [] if self.declined or self._strategy.on_abort == "keep" else self._deployed()
         not_begun = tuple(name for name in self._surveyed if name not in self.outcomes)
-        if not (not_begun or back):
+        away = any(o.status is Status.UNREACHABLE for o in self.outcomes.values())
+        if not (not_begun or back or away):
             return None
         self._run.bus.publish(RolloutAborted(run=self._run.id, reason=reason, not_begun=not_begun))
         self._skip(f"not begun: {reason}", "aborted")
