@@ -22,6 +22,8 @@ STYLES = {
     Status.LOCKED: "cyan",
     Status.SKIPPED: "dim",
 }
+# What outcomes of hosts say that a run left out.
+NOT_BEGUN = frozenset({"aborted", "interrupted"})
 
 
 def show(context: Context, result: RunResult) -> None:
@@ -53,7 +55,7 @@ def closing_lines(result: RunResult, total: str) -> str:
     closing = f"{before} · run {result.run} · exit {result.exit_code}"
     if result.aborted:
         closing = f"aborted: {result.aborted}\n{closing}"
-    left = any(host.status is Status.SKIPPED and host.error for host in result.hosts)
+    left = any(host.error and host.error.code_given in NOT_BEGUN for host in result.hosts)
     if result.aborted or left:
         closing += f"\nGo on with the hosts that are left: orchestrate deploy --resume {result.run}"
     return closing
