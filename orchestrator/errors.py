@@ -16,6 +16,8 @@ OrchestrateError            code, message, hint; what a person reads
     ├── CommandError        a command on the host failed or timed out
     ├── PreflightError      the host cannot take the release: space, permission, missing tools
     ├── TransferError       a blob arrived damaged
+    ├── ServiceError        the service does not run the release
+    ├── HaltedError         the operator stopped everything at once
     └── VerifyError         the smoke benchmark said no
 """
 
@@ -151,6 +153,18 @@ class TransferError(HostError):
     """What arrived on the host is not what was sent."""
 
     code = "transfer"
+
+
+class ServiceError(HostError):
+    """The service on the host does not run the release."""
+
+    code = "service"
+
+
+class HaltedError(HostError):
+    """The operator stopped everything at once."""
+
+    code = "halted"
 
 
 class VerifyError(HostError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelError
-from orchestrator.fleet.profile import EngineSpec, VerifySpec
+from orchestrator.fleet.profile import EngineSpec, ServiceSpec, VerifySpec
 from orchestrator.models.manifest import Artifact
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
 RUN = "run"
+# The files that hold the profile's `service:` commands.
+SERVICE_COMMANDS = ("activate", "health", "deactivate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,12 @@ class Release:
     texts: Mapping[str, str]
     blobs: tuple[Blob, ...]
     manifest: Mapping[str, Any]
+    service: ServiceSpec = field(default_factory=ServiceSpec)
+
+    @property
+    def has_service(self) -> bool:
+        """Whether it came with commands that let a service run it."""
+        return any(name in self.manifest["files"] for name in SERVICE_COMMANDS)
 
     @property
     def size(self) -> int:
@@ -80,7 +88,9 @@ def build(
     if artifact.golden is not None:
         golden = "golden" + PurePosixPath(artifact.golden.filename).suffix
         blobs.append(Blob(golden, artifact.golden.sha256, artifact.golden.size))
-    texts = {config: config_text, RUN: run_text}
+    commands = {name: getattr(profile.service, name) for name in SERVICE_COMMANDS}
+    scripts = {name: f"{line.rstrip()}\n" for name, line in commands.items() if line}
+    texts = {config: config_text, RUN: run_text, **scripts}
     names = [*texts, MANIFEST, *(blob.name for blob in blobs)]
     if len(set(names)) < len(names):
         raise ModelError(
@@ -101,6 +111,7 @@ def build(
         },
         "engine": asdict(engine),
         "verify": asdict(profile.verify),
+        **({"service": asdict(profile.service)} if scripts else {}),
         "config": config,
         "golden": golden,
         "files": {
@@ -123,6 +134,7 @@ def build(
         texts={**texts, MANIFEST: text},
         blobs=tuple(blobs),
         manifest=manifest,
+        service=profile.service,
     )
 
 
@@ -157,6 +169,7 @@ def read(release: str, text: str) -> Release:
         texts={MANIFEST: text},
         blobs=tuple(blobs),
         manifest=manifest,
+        service=ServiceSpec(**manifest.get("service", {})),
     )
 
 

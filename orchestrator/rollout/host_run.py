@@ -8,10 +8,13 @@ Each state is announced before it is acted on. Errors come out as outcomes, neve
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import (
+    HaltedError,
+    HostError,
     InputError,
     LockedError,
     ModelError,
@@ -23,6 +26,7 @@ from orchestrator.errors import (
 )
 from orchestrator.planning.diff import missing_blobs
 from orchestrator.planning.plan import plan_host
+from orchestrator.planning.preflight import preflight, preflight_error
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
 from orchestrator.rollout.session import HostSession
 from orchestrator.rollout.switch import switch, verify_release
@@ -33,11 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from orchestrator.planning.diff import HostPlan
-    from orchestrator.planning.present import Present
+    from orchestrator.planning.present import Armed, Present
     from orchestrator.planning.release import Release
-
-MIB = 1024 * 1024
 
 
 def survey_host(task: HostTask) -> Surveyed | Failed:
@@ -51,7 +52,8 @@ def survey_host(task: HostTask) -> Surveyed | Failed:
             return surveyed
         session.enter("plan")
         plan = plan_host(task.wanted.inputs(task.host, facts, state.present))
-        return replace(surveyed, plan=plan)
+        problems = preflight(plan, facts, now=time.time())
+        return replace(surveyed, plan=plan, problems=problems)
     except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
         if session is not None:
             session.target.close()
@@ -65,6 +67,39 @@ def deploy_host(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcom
         surveyed.session.close()
         return outcome_of(surveyed, Status.UNCHANGED, release=surveyed.plan.release.id)
     return _guarded(surveyed, lambda: _deploy(surveyed, blob_path))
+
+
+def settle_host(surveyed: Surveyed) -> HostOutcome:
+    """Bring a host that a run left in the middle to its end: confirmed, or back where it was.
+
+    An unconfirmed switch is verified and committed, or undone. Where the host has been switched and
+    confirmed, or has gone back by itself, that is told. Nothing is sent.
+    """
+
+    def work() -> HostOutcome:
+        present = surveyed.session.take_lock()
+        return _settle(replace(surveyed, present=present))
+
+    return _guarded(surveyed, work)
+
+
+def _settle(surveyed: Surveyed) -> HostOutcome:
+    session, present = surveyed.session, surveyed.present
+    if present.armed is not None:
+        release = session.read_release(present.armed.release)
+        return switch(surveyed, release, done=Status.DEPLOYED)
+    last: Mapping[str, object] = next(
+        (line for line in reversed(present.audit) if line.get("what") in {"commit", "revert"}), {}
+    )
+    if last.get("what") == "revert" and last.get("by") == "host":
+        error = HostError(
+            f"it went back by itself: {last.get('reason')}",
+            code="went_back",
+            hint=f"Deploy again: orchestrate deploy --limit {session.name}",
+        )
+        status = Status.FAILED if present.current is None else Status.ROLLED_BACK
+        return outcome_of(surveyed, status, present.current, error=error, exit_code=BACK)
+    return outcome_of(surveyed, Status.UNCHANGED, present.current)
 
 
 def rollback_host(surveyed: Surveyed, to: str) -> HostOutcome:
@@ -97,13 +132,16 @@ def verify_host(surveyed: Surveyed) -> HostOutcome:
                 code="nothing_active",
                 hint=f"Deploy first: orchestrate deploy --limit {session.name}",
             )
-        current = session.take_lock().current or current
+        present = session.take_lock()
+        current = present.current or current
+        if present.armed is not None:
+            return _settle(replace(surveyed, present=present))
         try:
             release = session.read_release(current)
         except ModelError as exc:
             return outcome_of(surveyed, Status.FAILED, current, error=exc, exit_code=NOWHERE)
         result = verify_release(surveyed, release)
-        session.commit(current, str(result.verdict), dict(result.metrics), what="verify")
+        session.conclude(current, str(result.verdict), result.metrics)
         if result.verdict is Verdict.PASS:
             return outcome_of(surveyed, Status.VERIFIED, current, release, result)
         error = VerifyError(
@@ -138,16 +176,29 @@ def _guarded(surveyed: Surveyed, work: Callable[[], HostOutcome]) -> HostOutcome
         with session:
             outcome = work()
     except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
-        error = as_error(exc, session.name)
-        outcome = outcome_of(
-            surveyed,
-            _status_of(error),
-            surveyed.present.current,
-            error=error,
-            # Input that turns out wrong this late leaves the host as it was, like any refusal.
-            exit_code=BACK if isinstance(error, InputError) else error.exit_code,
-        )
+        outcome = _failed(surveyed, as_error(exc, session.name))
     return replace(outcome, seconds=dict(session.seconds), bytes_sent=session.bytes_sent)
+
+
+def _failed(surveyed: Surveyed, error: OrchestrateError) -> HostOutcome:
+    """The outcome of a host where an error ended the work before anything was switched.
+
+    Once everything had to stop at once, any error is a consequence of that.
+    """
+    session = surveyed.session
+    if session.run.halted.is_set():
+        error = HaltedError(
+            f"stopped at once: {session.halt_told or 'nothing was switched'}",
+            hint=f"See what is there: orchestrate status --limit {session.name}",
+        )
+    return outcome_of(
+        surveyed,
+        _status_of(error),
+        surveyed.present.current,
+        error=error,
+        # Input that turns out wrong this late leaves the host as it was, like any refusal.
+        exit_code=BACK if isinstance(error, InputError) else error.exit_code,
+    )
 
 
 def _status_of(error: OrchestrateError) -> Status:
@@ -159,32 +210,31 @@ def _status_of(error: OrchestrateError) -> Status:
 def _deploy(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
     session, task, current = surveyed.session, surveyed.task, surveyed.plan
     assert current is not None and task.wanted is not None  # noqa: S101, PT018
+    if refused := preflight_error(session.name, surveyed.problems):
+        raise refused
     present = session.take_lock()
+    if present.armed is not None and present.armed.release != current.release.id:
+        present = _undo_foreign(session, present.armed)
     if present != surveyed.present:
         current = plan_host(task.wanted.inputs(task.host, surveyed.facts, present))
         surveyed = replace(surveyed, present=present, plan=current)
     if current.action == "unchanged":
         return outcome_of(surveyed, Status.UNCHANGED, current.release.id)
-    if "preflight" in current.steps:
-        session.enter("preflight", current.release.id)
-        _preflight(surveyed, current)
+    session.enter("preflight", current.release.id)
+    problems = preflight(current, surveyed.facts, now=time.time())
+    if refused := preflight_error(session.name, problems):
+        raise refused
     if "stage" in current.steps:
         session.enter("stage", current.release.id)
         _stage(session, current.release, present, blob_path)
-    return switch(
-        surveyed, current.release, done=Status.DEPLOYED, activate="activate" in current.steps
-    )
+    return switch(surveyed, current.release, done=Status.DEPLOYED)
 
 
-def _preflight(surveyed: Surveyed, current: HostPlan) -> None:
-    free, needed = surveyed.facts.disk.free_mb * MIB, current.bytes_to_send
-    if free < needed:
-        raise PreflightError(
-            f"{current.host} has {free // MIB} MiB free at {surveyed.session.root}, "
-            f"the release needs {-(-needed // MIB)} MiB more",
-            code="space",
-            hint="Make room there, or set orchestrate_root to a larger file system.",
-        )
+def _undo_foreign(session: HostSession, armed: Armed) -> Present:
+    """The state after undoing an unconfirmed switch to something else than what is wanted now."""
+    session.enter("revert", armed.back, f"run {armed.run} left {armed.release} unconfirmed")
+    present, _ = session.revert(armed.release, armed.back)
+    return present
 
 
 def _stage(

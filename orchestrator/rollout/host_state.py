@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.planning.present import Present
+from orchestrator.planning.present import Armed, Present
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """`root` is absolute; `lock` is the owner.json of whoever holds the lock, as text."""
+    """`root` is absolute; `lock` is the owner.json of whoever holds the lock, as text.
+
+    `lock_age` is for how many seconds nothing was heard of them, by the host's clock.
+    """
 
     root: str
     present: Present
     lock: str | None = None
+    lock_age: int | None = None
 
 
 def host_state(answers: Iterable[Answer]) -> HostState:
-    """The state behind the answers of host.sh's `survey` and `take_lock`.
+    """The state behind the answers of the helper's `survey` and `take_lock`.
 
     Lines that cannot be read are passed over: a damaged audit log must not stop a deploy.
     """
@@ -34,6 +38,7 @@ def host_state(answers: Iterable[Answer]) -> HostState:
     stored, parts = _store(lines.get("blob", []))
     manifest = _json("\n".join(lines.get("manifest", [])))
     config = "".join(line + "\n" for line in lines.get("config", []))
+    manifest_config = manifest.get("config") if isinstance(manifest, dict) else None
     return HostState(
         root=lines.get("root", [""])[0],
         present=Present(
@@ -49,9 +54,25 @@ def host_state(answers: Iterable[Answer]) -> HostState:
                 for line in dict.fromkeys(lines.get("audit", []))
                 if isinstance(entry := _json(line), dict)
             ),
+            armed=_armed(lines.get("armed", [])),
+            replaced=tuple(name for name in lines.get("newer", []) if name != manifest_config),
+            lacks=tuple(lines.get("lacks", [])),
         ),
         lock=lines["lock"][0] if "lock" in lines else None,
+        lock_age=_whole(lines.get("lock_age", [""])[0]),
     )
+
+
+def _armed(lines: list[str]) -> Armed | None:
+    words = lines[0].split() if lines else []
+    if len(words) != 3:  # noqa: PLR2004 - run, release, the one before it
+        return None
+    run, release, back = words
+    return Armed(run, release, None if back == "-" else back)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.removeprefix("-").isdecimal() else None
 
 
 def _json(text: str) -> Any:

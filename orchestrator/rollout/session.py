@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator import targets
-from orchestrator.errors import CommandError, HostError, LockedError, TransferError
+from orchestrator.errors import (
+    CommandError,
+    HaltedError,
+    HostError,
+    LockedError,
+    TransferError,
+    UnreachableError,
+)
 from orchestrator.events import Event, Progress, StateEntered
 from orchestrator.fleet import probe
 from orchestrator.planning.release import MANIFEST, read
+from orchestrator.rollout import this_process
+from orchestrator.rollout.heartbeat import Heartbeat
 from orchestrator.rollout.host_state import HostState, host_state
 from orchestrator.targets import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -32,8 +38,10 @@ if TYPE_CHECKING:
     from orchestrator.targets.connection import ConnectionSpec
 
 SLICE = 256 * 1024
-LOCK_HOURS = 1
-MAX_PID = 2**31
+HALT_SECONDS = 5.0  # what a host gets to stop its work when everything has to stop at once
+# After these the connection may be dead while the host is well.
+MAYBE_CUT = (UnreachableError, CommandError)
+RECONNECT_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +62,6 @@ class Run:
     inconclusive: Literal["rollback", "keep"] = "rollback"
     halted: threading.Event = field(default_factory=threading.Event)
 
-    @staticmethod
-    def who() -> str:
-        """The operator as `user@machine`."""
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):
-            user = "unknown"
-        return f"{user}@{socket.gethostname()}"
-
 
 class HostSession:
     """A connection to a host and the steps a run takes there; making one connects."""
@@ -73,8 +72,11 @@ class HostSession:
         self.seconds: dict[str, float] = {}
         self.bytes_sent = 0
         self.root = spec.root
+        self.halt_told = ""
         self._entered = ("", 0.0)
         self._locked = False
+        self._heartbeat: Heartbeat | None = None
+        self._one_at_a_time = threading.Lock()
         self.enter("connect")
         self.target = targets.connect(spec)
 
@@ -114,38 +116,31 @@ class HostSession:
     def take_lock(self) -> Present:
         """Take the lock; the state again, now that nobody else can change it.
 
-        Raises LockedError, or PreflightError where the root cannot be written.
+        A lock whose owner is gone is taken over, with the switch that was left unconfirmed: it is
+        then `armed` in the state. Raises LockedError, or PreflightError where the root cannot be
+        written.
         """
         self.enter("lock")
-        now = datetime.now(UTC)
-        owner = {
-            "run": self.run.id,
-            "who": Run.who(),
-            "pid": os.getpid(),
-            "command": self.run.command,
-            "since": now.isoformat(timespec="seconds"),
-            "until": datetime.fromtimestamp(now.timestamp() + LOCK_HOURS * 3600, UTC).isoformat(
-                timespec="seconds"
-            ),
-        }
-        take = commands.take_lock(self.root, owner)
+        owner = this_process.owner(self.run.id, self.run.command, self.run.revert_after)
         try:
-            answers = self._answers(take)
+            answers = self._answers(commands.take_lock(self.root, self.run.id, owner))
         except LockedError as held:
-            if not _left_behind(held.owner):
+            seconds = this_process.seconds_to_watch(held.owner)
+            if seconds is None:
                 raise
-            run = str(held.owner.get("run", ""))
-            self.enter(
-                "lock", detail=f"run {run} of this machine is no more: its lock is taken over"
-            )
-            self.break_lock(run)
-            answers = self._answers(take)
+            before = str(held.owner.get("run", ""))
+            self.enter("lock", detail=f"run {before} is no more: its lock is taken over")
+            seize = commands.seize(self.root, self.run.id, owner, before, seconds)
+            answers = self._answers(seize, timeout=self.run.command_timeout + seconds)
         self._locked = True
+        self._heartbeat = Heartbeat(
+            lambda: self.target, self.root, self.run.id, revert_after=self.run.revert_after
+        )
         return host_state(answers).present
 
-    def break_lock(self, run: str = "") -> None:
-        """Remove the lock of `run`, or whoever holds it."""
-        self._answers(commands.break_lock(self.root, run))
+    def break_lock(self) -> None:
+        """Remove the lock of whoever holds it, after undoing what they left unconfirmed."""
+        self._answers(commands.break_lock(self.root, f"unlocked by {this_process.who()}"))
 
     def send_blob(self, blob: Blob, path: Path, offset: int) -> None:
         """Stream a blob from `offset` into its `.part`.
@@ -165,11 +160,17 @@ class HostSession:
             )
 
         completed = self.target.upload(
-            commands.receive(self.root, blob.sha256, offset),
+            commands.receive(self.root, self.run.id, blob.sha256, offset),
             _slices(path, offset),
             timeout=self.run.command_timeout,
             on_sent=sent,
         )
+        if completed.exit_status == commands.NOT_OURS:
+            raise LockedError(
+                f"the lock on {self.name} is not held by run {self.run.id} any more",
+                code="lock_lost",
+                hint=f"See who has it: orchestrate status --limit {self.name}",
+            )
         if completed.exit_status != 0:
             said = completed.stderr.strip().splitlines()
             raise TransferError(
@@ -184,33 +185,108 @@ class HostSession:
         self._answers(commands.stage(self.root, self.run.id, release))
 
     def activate(
-        self,
-        release: str | None,
-        *audit: Mapping[str, object],
-        check: Mapping[str, str] | None = None,
+        self, release: Release, back: str | None, check: Mapping[str, str] | None = None
     ) -> None:
-        """Switch `current` to a staged release, or to none, and write the audit lines.
+        """Switch `current` to a staged release; unless confirmed the host goes to `back` by itself.
 
         `check` maps files of the release to the sha256 that they must have; PreflightError if not.
         """
-        script = commands.activate(self.root, self.run.id, release, *audit, check=check)
+        script = commands.activate(
+            self.root,
+            self.run.id,
+            release,
+            back,
+            self.audit("activate", release.id),
+            patience=commands.whole_seconds(self.run.revert_after),
+            check=check,
+        )
         self._answers(script)
 
-    def committed(self, release: str) -> bool:
-        """Whether the last thing written on the host is this run's commit of the release."""
-        audit = self.state().audit
-        last = audit[-1] if audit else {}
-        done = (last.get("what"), last.get("run"), last.get("release"))
-        self._locked = self._locked and done != ("commit", self.run.id, release)
-        return done == ("commit", self.run.id, release)
+    def serve(self, release: Release) -> None:
+        """Have the service run the active release, and wait until it is well.
+
+        Raises ServiceError.
+        """
+        if not release.has_service:
+            return
+        self.enter("activate", release.id, "the service takes it over")
+        timeout = 2 * release.service.timeout + self.run.command_timeout
+        self._answers(commands.serve(self.root, self.run.id, release), timeout=timeout)
+
+    def health(self, release: str) -> str:
+        """What is wrong with the service that runs the release, in one line; empty when nothing."""
+        answers = self._answers(commands.health(self.root, release, self.run.command_timeout / 2))
+        return next((answer.text for answer in answers if answer.tag == "unhealthy"), "")
+
+    def revert(
+        self, release: str, back: str | None, *, verdict: str = "", reason: str = ""
+    ) -> tuple[Present, str]:
+        """Undo the unconfirmed switch to `release`: the state after it, and what went wrong.
+
+        Where the connection is cut it is opened again and again, until the host must have gone
+        back by itself; then the lock is taken anew. Raises UnreachableError when it stays away.
+        """
+        audit = (
+            *([self.audit("verify", release, verdict=verdict, reason=reason)] if verdict else ()),
+            self.audit("revert", back, **{"from": release}),
+        )
+        script = commands.revert(self.root, self.run.id, *audit)
+        deadline = time.monotonic() + self.run.revert_after + self.run.command_timeout
+        while True:
+            try:
+                answers = self._answers(script)
+            except LockedError:
+                return self.take_lock(), ""
+            except MAYBE_CUT:
+                self._reconnect_before(deadline)
+            else:
+                told = next((a.text for a in answers if a.tag == "reverted"), "")
+                return host_state(answers).present, told.partition("; ")[2]
 
     def commit(
-        self, release: str, verdict: str, metrics: dict[str, float], *, what: str = "commit"
+        self,
+        release: str,
+        verdict: str,
+        metrics: Mapping[str, float],
+        superseded: Sequence[str] = (),
     ) -> None:
-        """Write the verdict on the host and let go of the lock."""
-        audit = self.audit(what, release, verdict=verdict, metrics=metrics)
-        self._answers(commands.commit(self.root, self.run.id, audit))
+        """Confirm the switch to the release, write the verdict, and let go of the lock.
+
+        Releases that are `superseded` are removed, with the blobs that only they had. Where the
+        connection breaks just then, it is opened again to see. Raises LockedError when the host
+        went back by itself before.
+        """
+        audit = self.audit("commit", release, verdict=verdict, metrics=dict(metrics))
+        script = commands.commit(self.root, self.run.id, audit, superseded)
+        deadline = time.monotonic() + self.run.revert_after
+        while True:
+            try:
+                self._answers(script)
+            except MAYBE_CUT:
+                self._reconnect_before(deadline)
+                if self._committed(release):
+                    break
+            else:
+                break
+        self._let_go()
+
+    def conclude(self, release: str, verdict: str, metrics: Mapping[str, float]) -> None:
+        """Write a verdict on what is active and let go of the lock."""
+        audit = self.audit("verify", release, verdict=verdict, metrics=dict(metrics))
+        self._answers(commands.conclude(self.root, self.run.id, audit))
+        self._let_go()
+
+    def _committed(self, release: str) -> bool:
+        """Whether this run's commit of the release is the last commit on the host."""
+        commits = [line for line in self.state().audit if line.get("what") in {"commit", "revert"}]
+        last = commits[-1] if commits else {}
+        done = (last.get("what"), last.get("run"), last.get("release"))
+        return done == ("commit", self.run.id, release)
+
+    def _let_go(self) -> None:
         self._locked = False
+        if self._heartbeat is not None:
+            self._heartbeat.end()
 
     def read_release(self, release_id: str) -> Release:
         """A release on the host, as its manifest.json describes it.
@@ -230,7 +306,7 @@ class HostSession:
         """One line for the host's audit.log: when, who, what, release, verdict."""
         return {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "who": Run.who(),
+            "who": this_process.who(),
             "run": self.run.id,
             "command": self.run.command,
             "what": what,
@@ -240,16 +316,63 @@ class HostSession:
 
     def reconnect(self) -> None:
         """Open the connection again after it broke; raises UnreachableError."""
+        with self._one_at_a_time:
+            self._check_halted()
+            self.target.close()
+            self.target = targets.connect(self.spec)
+
+    def _reconnect_before(self, deadline: float) -> None:
+        """Open the connection again, as often as it takes; what has gone wrong is raised when late.
+
+        To be called while that is handled.
+        """
+        while time.monotonic() < deadline:
+            with contextlib.suppress(UnreachableError):
+                return self.reconnect()
+            self.run.halted.wait(RECONNECT_PAUSE)
+        raise  # noqa: PLE0704 - what the caller handles
+
+    def halt(self) -> None:
+        """Stop what runs on the host, undo what is unconfirmed there, and hang up; never raises.
+
+        For another thread than the one that works with the session, once `run.halted` is set. What
+        was found on the host is `halt_told`.
+        """
+        script = commands.halt(self.root, self.run.id, "the controller was stopped at once")
+        self.halt_told = "it did not answer any more: it goes back by itself if it has to"
+        with self._one_at_a_time, contextlib.suppress(HostError, OSError, EOFError):
+            try:
+                answers = self._halted(script)
+            except MAYBE_CUT:
+                self.target.close()
+                self.target = targets.connect(self.spec)
+                answers = self._halted(script)
+            now = host_state(answers).present.current
+            back = any(answer.tag == "halted" for answer in answers)
+            self.halt_told = f"{now or 'nothing'} is active" + (", put back" if back else "")
+            self._locked = False
+        self._let_go()
         self.target.close()
-        self.target = targets.connect(self.spec)
+
+    def _halted(self, script: bytes) -> list[commands.Answer]:
+        completed = self.target.run(commands.SHELL, stdin=script, timeout=HALT_SECONDS)
+        return commands.answers(completed, self.name)
+
+    def _check_halted(self) -> None:
+        if self.run.halted.is_set():
+            raise HaltedError(
+                f"{self.name}: stopped at once",
+                hint=f"See what is there: orchestrate status --limit {self.name}",
+            )
 
     def close(self) -> None:
         """Let go of the lock if it is still held, and of the connection; never raises.
 
-        A lock that cannot be let go of is told by `status` and taken over by the next run.
+        A lock that cannot be let go of is told by `status` and taken over by the next run. One with
+        an unconfirmed switch stays until the host has gone back.
         """
         self._stop_clock()
-        if self._locked:
+        if self._locked and not self.run.halted.is_set():
             drop = commands.drop_lock(self.root, self.run.id)
             try:
                 self._helper(drop)
@@ -257,7 +380,7 @@ class HostSession:
                 with contextlib.suppress(HostError):
                     self.reconnect()
                     self._helper(drop)
-            self._locked = False
+        self._let_go()
         self.target.close()
 
     def __enter__(self) -> Self:
@@ -266,11 +389,13 @@ class HostSession:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _helper(self, script: bytes) -> Completed:
-        return self.target.run(commands.SHELL, stdin=script, timeout=self.run.command_timeout)
+    def _helper(self, script: bytes, timeout: float | None = None) -> Completed:
+        self._check_halted()
+        seconds = self.run.command_timeout if timeout is None else timeout
+        return self.target.run(commands.SHELL, stdin=script, timeout=seconds)
 
-    def _answers(self, script: bytes) -> list[commands.Answer]:
-        return commands.answers(self._helper(script), self.name)
+    def _answers(self, script: bytes, timeout: float | None = None) -> list[commands.Answer]:
+        return commands.answers(self._helper(script, timeout), self.name)
 
 
 def _slices(path: Path, offset: int) -> Iterator[bytes]:
@@ -278,17 +403,3 @@ def _slices(path: Path, offset: int) -> Iterator[bytes]:
         file.seek(offset)
         while piece := file.read(SLICE):
             yield piece
-
-
-def _left_behind(owner: dict[str, Any]) -> bool:
-    """Whether the lock is from a process of this machine and user that is no more."""
-    pid = owner.get("pid")
-    if owner.get("who") != Run.who() or not isinstance(pid, int) or not 0 < pid < MAX_PID:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

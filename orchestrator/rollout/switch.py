@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from orchestrator import verify
 from orchestrator.errors import (
-    CommandError,
+    HaltedError,
     HostError,
+    LockedError,
     OrchestrateError,
     PreflightError,
     UnreachableError,
     VerifyError,
 )
 from orchestrator.history.records import BenchmarkKey
+from orchestrator.planning.garbage import superseded
 from orchestrator.planning.way_back import way_back
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
+from orchestrator.rollout.session import MAYBE_CUT
 from orchestrator.rollout.task import as_error, outcome_of
 from orchestrator.verify.base import Subject
 from orchestrator.verify.result import Verdict
@@ -24,49 +26,31 @@ from orchestrator.verify.result import Verdict
 if TYPE_CHECKING:
     from orchestrator.planning.present import Present
     from orchestrator.planning.release import Release
-    from orchestrator.rollout.session import HostSession
     from orchestrator.rollout.task import Surveyed
     from orchestrator.verify.result import Verification
 
-# After these the connection may be dead while the host is well.
-MAYBE_CUT = (UnreachableError, CommandError)
-
 
 def switch(
-    surveyed: Surveyed,
-    release: Release,
-    *,
-    done: Status,
-    activate: bool = True,
-    check: bool = False,
+    surveyed: Surveyed, release: Release, *, done: Status, check: bool = False
 ) -> HostOutcome:
-    """Activate the release (unless it is active), verify it, and commit it or go back.
+    """Activate the release, verify it, and commit it or go back.
 
-    `check` has its files hashed first: it lay on the host for long. Raises PreflightError or
-    LockedError when the host refuses before anything is switched; whatever goes wrong after that
+    A switch to it that another run left unconfirmed is gone on with. `check` has the release's
+    files hashed first: it lay on the host for long. Raises PreflightError or LockedError when the
+    host refuses before anything is switched, and HaltedError; whatever else goes wrong after that
     is told by the outcome.
     """
-    session, back_to = surveyed.session, good_release(surveyed.present, other_than=release.id)
-    result = None
-    if activate:
-        session.enter("activate", release.id)
-        files = {n: f["sha256"] for n, f in release.manifest["files"].items()} if check else {}
-        try:
-            session.activate(release.id, session.audit("activate", release.id), check=files)
-        except MAYBE_CUT as exc:
-            return _revert(surveyed, release, None, exc, back_to)
+    session, armed = surveyed.session, surveyed.present.armed
+    if armed is not None and armed.release == release.id:
+        return _confirm(surveyed, release, done, armed.back)
+    back = good_release(surveyed.present, other_than=release.id)
+    session.enter("activate", release.id)
+    files = {n: f["sha256"] for n, f in release.manifest["files"].items()} if check else {}
     try:
-        result = verify_release(surveyed, release)
-        if result.verdict is Verdict.PASS:
-            session.enter("commit", release.id)
-            _commit(session, release, result)
-            return outcome_of(surveyed, done, release.id, release, result)
-        error: OrchestrateError = VerifyError(
-            result.reason, hint=f"The engine's own words: orchestrate history --host {session.name}"
-        )
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the host must not stay like this
-        error = as_error(exc, session.name)
-    return _revert(surveyed, release, result, error, back_to)
+        session.activate(release, back, files)
+    except MAYBE_CUT as exc:
+        return _revert(surveyed, release, None, exc, back)
+    return _confirm(surveyed, release, done, back)
 
 
 def good_release(present: Present, *, other_than: str) -> str | None:
@@ -82,14 +66,46 @@ def good_release(present: Present, *, other_than: str) -> str | None:
     return way_back(present)
 
 
-def _commit(session: HostSession, release: Release, result: Verification) -> None:
-    """Write the verdict; when the link breaks just then, look whether it was written."""
+def _confirm(surveyed: Surveyed, release: Release, done: Status, back: str | None) -> HostOutcome:
+    """Verify the release that is active but unconfirmed, and commit it or go back."""
+    session, result = surveyed.session, None
     try:
-        session.commit(release.id, str(result.verdict), dict(result.metrics))
-    except MAYBE_CUT:
-        session.reconnect()
-        if not session.committed(release.id):
-            session.commit(release.id, str(result.verdict), dict(result.metrics))
+        session.serve(release)
+        result = verify_release(surveyed, release)
+        if result.verdict is Verdict.PASS:
+            _commit(surveyed, release, result)
+            return outcome_of(surveyed, done, release.id, release, result)
+        if result.verdict is Verdict.INCONCLUSIVE and session.run.inconclusive == "keep":
+            _commit(surveyed, release, result)
+            return _unproven(surveyed, release, result)
+        error: OrchestrateError = VerifyError(
+            result.reason, hint=f"The engine's own words: orchestrate history --host {session.name}"
+        )
+    except HaltedError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the host must not stay like this
+        error = as_error(exc, session.name)
+    return _revert(surveyed, release, result, error, back)
+
+
+def _commit(surveyed: Surveyed, release: Release, result: Verification) -> None:
+    session = surveyed.session
+    session.enter("commit", release.id)
+    old = superseded(surveyed.present, release.id, session.run.keep)
+    session.commit(release.id, str(result.verdict), result.metrics, old)
+
+
+def _unproven(surveyed: Surveyed, release: Release, result: Verification) -> HostOutcome:
+    """The outcome of a release that stays because the strategy says so, without having passed."""
+    name = surveyed.session.name
+    error = VerifyError(
+        f"{release.id} is active but not proven: {result.reason}",
+        code="inconclusive",
+        hint=f"When the host has calmed down: orchestrate verify --limit {name}",
+    )
+    return outcome_of(
+        surveyed, Status.FAILED, release.id, release, result, error=error, exit_code=NOWHERE
+    )
 
 
 def _revert(
@@ -97,66 +113,102 @@ def _revert(
     release: Release,
     result: Verification | None,
     error: OrchestrateError,
-    back_to: str | None,
+    back: str | None,
 ) -> HostOutcome:
-    """Put the good release back, verify it, and say where the host is now."""
+    """Put back what was active before, verify it, and say where the host is now."""
+    session = surveyed.session
+    session.enter("revert", back, error.message)
+    failed = result is not None and result.verdict is Verdict.FAIL
+    verdict = Verdict.FAIL if failed else Verdict.INCONCLUSIVE
+    try:
+        present, trouble = session.revert(release.id, back, verdict=verdict, reason=error.message)
+    except HaltedError:
+        raise
+    except UnreachableError as exc:
+        return _left_to_itself(surveyed, release, error, exc, back)
+    except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
+        return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
+    back = present.current
+    if back is None:
+        return outcome_of(
+            surveyed, Status.FAILED, None, release, result, error=error, exit_code=BACK
+        )
+    return _verify_again(surveyed, release, result, error, back, trouble)
+
+
+def _verify_again(
+    surveyed: Surveyed,
+    release: Release,
+    result: Verification | None,
+    error: OrchestrateError,
+    back: str,
+    trouble: str,
+) -> HostOutcome:
+    """Verify what was put back; its speed was judged when it was committed."""
     session = surveyed.session
     try:
-        session.enter("revert", back_to, error.message)
-        _put_back(session, release, result, error, back_to)
-        if back_to is None:
-            return outcome_of(
-                surveyed, Status.FAILED, None, release, result, error=error, exit_code=BACK
-            )
-        again = verify_release(surveyed, session.read_release(back_to), compare_speed=False)
-        with contextlib.suppress(PreflightError):  # a log that cannot be written changes nothing
-            session.commit(back_to, str(again.verdict), dict(again.metrics), what="verify")
+        before = session.read_release(back)
+        sick = trouble or (session.health(back) if before.has_service else "")
+        again = verify_release(surveyed, before, compare_speed=False)
+        session.conclude(back, str(again.verdict), again.metrics)
+    except HaltedError:
+        raise
+    except PreflightError:  # a log that cannot be written changes nothing
+        pass
     except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
-        failed = as_error(exc, session.name)
-        stuck = HostError(
-            f"{error.message}; going back to {back_to or 'no release'} failed too: "
-            f"{failed.message}",
-            code="revert_failed",
-            hint=f"Look now: orchestrate status --limit {session.name}. {failed.hint}",
-        )
+        return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
+    if again.verdict is Verdict.PASS and not sick:
         return outcome_of(
-            surveyed, Status.FAILED, None, release, result, error=stuck, exit_code=NOWHERE
+            surveyed, Status.ROLLED_BACK, back, release, result, error=error, exit_code=BACK
         )
-    if again.verdict is Verdict.PASS:
-        return outcome_of(
-            surveyed, Status.ROLLED_BACK, back_to, release, result, error=error, exit_code=BACK
-        )
+    why = f"its service is not well: {sick}" if sick else f"does not pass either: {again.reason}"
     worse = VerifyError(
-        f"{error.message}; {back_to} is back but does not pass either: {again.reason}",
+        f"{error.message}; {back} is back but {why}",
         code="revert_failed",
         hint=f"Look at the host itself: orchestrate facts --limit {session.name} --refresh",
     )
     return outcome_of(
-        surveyed, Status.FAILED, back_to, release, result, error=worse, exit_code=NOWHERE
+        surveyed, Status.FAILED, back, release, result, error=worse, exit_code=NOWHERE
     )
 
 
-def _put_back(
-    session: HostSession,
+def _left_to_itself(
+    surveyed: Surveyed,
+    release: Release,
+    error: OrchestrateError,
+    cut: UnreachableError,
+    back: str | None,
+) -> HostOutcome:
+    """The outcome of a host that was lost between switch and commit: it goes back by itself."""
+    session = surveyed.session
+    lost = UnreachableError(
+        f"{error.message}; {cut.message}. Unconfirmed, the host goes back to "
+        f"{back or 'no release'} by itself",
+        code="left_to_itself",
+        hint=f"When it is back: orchestrate status --limit {session.name}",
+    )
+    return outcome_of(
+        surveyed, Status.UNREACHABLE, None, release, error=lost, exit_code=lost.exit_code
+    )
+
+
+def _stuck(
+    surveyed: Surveyed,
     release: Release,
     result: Verification | None,
     error: OrchestrateError,
-    back_to: str | None,
-) -> None:
-    """Switch back, over a new connection where the old one may be dead."""
-    failed = result is not None and result.verdict is Verdict.FAIL
-    verdict = Verdict.FAIL if failed else Verdict.INCONCLUSIVE
-    audit = (
-        session.audit("verify", release.id, verdict=verdict, reason=error.message),
-        session.audit("revert", back_to),
+    failed: OrchestrateError,
+    back: str | None,
+) -> HostOutcome:
+    """The outcome of a host that is not known to be where it was before."""
+    name = surveyed.session.name
+    status = Status.LOCKED if isinstance(failed, LockedError) else Status.FAILED
+    stuck = HostError(
+        f"{error.message}; going back to {back or 'no release'} failed too: {failed.message}",
+        code="revert_failed",
+        hint=f"Look now: orchestrate status --limit {name}. {failed.hint}",
     )
-    if isinstance(error, MAYBE_CUT):
-        session.reconnect()
-    try:
-        session.activate(back_to, *audit)
-    except MAYBE_CUT:
-        session.reconnect()
-        session.activate(back_to, *audit)
+    return outcome_of(surveyed, status, None, release, result, error=stuck, exit_code=NOWHERE)
 
 
 def verify_release(

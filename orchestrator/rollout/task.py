@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.history.records import BenchmarkKey
     from orchestrator.models.manifest import ModelVersion
     from orchestrator.planning.diff import HostPlan
+    from orchestrator.planning.preflight import Problem
     from orchestrator.planning.present import Present
     from orchestrator.planning.release import Release
     from orchestrator.planning.render import Templates
@@ -66,7 +67,7 @@ class HostTask:
 class Surveyed:
     """A host that answered, its open session, and the plan where one was asked for.
 
-    `baselines` are what its speed is held against.
+    `problems` are what speaks against the plan, `baselines` what its speed is held against.
     """
 
     task: HostTask
@@ -75,6 +76,7 @@ class Surveyed:
     present: Present
     lock: str | None
     plan: HostPlan | None = None
+    problems: tuple[Problem, ...] = ()
     baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
 
 

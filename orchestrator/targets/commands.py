@@ -1,13 +1,14 @@
 """What is run on a host, as text; nothing here runs anything.
 
-A script is `host.sh` with calls behind it, fed to `sh -s` on the host. Its answers are the lines
-that start with `MARK` (see `answers`).
+A script is the helper (`host/*.sh`) with calls behind it, fed to `sh -s` on the host. Its answers
+are the lines that start with `MARK` (see `answers`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from orchestrator.errors import (
     HostError,
     LockedError,
     PreflightError,
+    ServiceError,
     TransferError,
 )
 from orchestrator.fleet import probe
@@ -32,14 +34,26 @@ if TYPE_CHECKING:
 
 SHELL = "sh -s"
 TIMED_OUT = 124  # the exit status of timeout(1)
+QUIET = 60  # seconds without a sign of life that are worth telling
+NOT_OURS = 77  # the exit status of `receive` without the lock
 # What a file or a banner on the host cannot know beforehand, so that it cannot pass for an answer.
 MARK = f"@{secrets.token_hex(4)} "
 
 
+# Fed to sh in a release's folder before a benchmark, so that it can be stopped (`stop_work`).
+SIGN_WORK = (
+    "if [ -d ../../lock ]; then { read -r process </proc/$$/stat; set -- ${process##*) }; "
+    'echo "$$ ${20}" >../../lock/work; } 2>/dev/null; fi; '
+)
+PARTS = ("root", "state", "lock", "stage", "switch", "service")
+GUARD_END = "END_OF_GUARD"
+
+
 @cache
 def helper() -> str:
-    """The text of host.sh."""
-    return files(__package__).joinpath("host.sh").read_text(encoding="utf-8")
+    """The text of the helper."""
+    folder = files(__package__).joinpath("host")
+    return "".join(folder.joinpath(f"{part}.sh").read_text(encoding="utf-8") for part in PARTS)
 
 
 def script(*calls: str, with_probe: bool = False) -> bytes:
@@ -66,29 +80,55 @@ def state(root: str) -> bytes:
     return script(call("survey", root))
 
 
-def take_lock(root: str, owner: Mapping[str, object]) -> bytes:
+def take_lock(root: str, run: str, owner: Mapping[str, object]) -> bytes:
     """Take the lock and report the state again, now that nobody else can change it."""
-    return script(call("take_lock", root, json_line(owner)))
+    return script(call("take_lock", root, run, json_line(owner)))
+
+
+def seize(root: str, run: str, owner: Mapping[str, object], from_run: str, seconds: int) -> bytes:
+    """Take the lock over from a run that gives no sign of life for `seconds`, and its switch."""
+    return script(call("seize", root, run, json_line(owner), from_run, str(seconds)))
 
 
 def drop_lock(root: str, run: str) -> bytes:
-    """Let go of the lock if `run` holds it."""
+    """Let go of the lock if `run` holds it and has nothing unconfirmed."""
     return script(call("drop_lock", root, run))
 
 
-def break_lock(root: str, run: str = "") -> bytes:
-    """Remove the lock of `run`, or whoever's there is, after reporting it."""
-    return script(call("break_lock", root, run))
+def break_lock(root: str, reason: str) -> bytes:
+    """Remove the lock, whoever's it is, after undoing what they left unconfirmed."""
+    return script(call("break_lock", root, reason))
 
 
-def receive(root: str, digest: str, offset: int) -> str:
-    """The command that appends its stdin to a blob's `.part`, which must hold `offset` bytes."""
+def halt(root: str, run: str, reason: str) -> bytes:
+    """Stop what `run` has running, undo what it left unconfirmed, let go, report the state."""
+    return script(call("halt", root, run, reason))
+
+
+def beats(root: str, run: str) -> str:
+    """The command that takes each line of its stdin, a number, for a sign of life of `run`.
+
+    It exits with 3 when the lock is not held by `run` any more.
+    """
+    beat = f"lock/beat-{run}"
+    return (
+        f"cd {quote(root)} && while read -r n; do [ -f {quote(beat)} ] || exit 3; "
+        f"printf '%010d\\n' \"$n\" 1<>{quote(beat)}; done"
+    )
+
+
+def receive(root: str, run: str, digest: str, offset: int) -> str:
+    """The command that appends its stdin to a blob's `.part`, which must hold `offset` bytes.
+
+    It refuses to when the lock is not held by `run`.
+    """
     folder = f"{root}/store/sha256/{digest[:2]}"
     part = quote(f"{folder}/{digest}.part")
+    held = f"[ -f {quote(f'{root}/lock/beat-{run}')} ] || exit {NOT_OURS}"
     if offset:
         ready = f'[ "$(wc -c <{part})" -eq {offset} ]'
-        return f"umask 022; {ready} && exec cat >>{part}"
-    return f"umask 022; mkdir -p {quote(folder)} && exec cat >{part}"
+        return f"umask 022; {held}; {ready} && exec cat >>{part}"
+    return f"umask 022; {held}; mkdir -p {quote(folder)} && exec cat >{part}"
 
 
 def stage(root: str, run: str, release: Release) -> bytes:
@@ -105,26 +145,64 @@ def stage(root: str, run: str, release: Release) -> bytes:
 def activate(
     root: str,
     run: str,
-    release: str | None,
-    *audit: Mapping[str, object],
+    release: Release,
+    back: str | None,
+    audit: Mapping[str, object],
+    *,
+    patience: int,
     check: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Point `current` at a staged release, or remove it when `release` is None.
+    """Point `current` at a staged release, after leaving on the host what goes back to `back`.
 
-    `check` maps file names of the release to the sha256 that they must have, or nothing is done.
+    That happens after `patience` seconds without a sign of life. `check` maps file names of the
+    release to the sha256 that they must have, or nothing is done.
     """
     checks = [
-        call("check_file", release or "", name, digest) for name, digest in (check or {}).items()
+        call("check_file", release.id, name, sha256) for name, sha256 in (check or {}).items()
     ]
-    lines = "\n".join(json_line(line) for line in audit)
+    wait = f'guard "$1" {patience}'
+    seconds = str(whole_seconds(release.service.timeout))
     return script(
-        call("begin_activate", root, run), *checks, call("activate", release or "", lines)
+        call("own_lock", root, run),
+        *checks,
+        call("announce", json_line(audit)),
+        f"{call('arm', release.id, back or '', seconds)} <<'{GUARD_END}'\n"
+        f"{helper()}{wait}\n{GUARD_END}",
+        call("activate", release.id),
     )
 
 
-def commit(root: str, run: str, audit: Mapping[str, object]) -> bytes:
-    """Write the verdict to the audit log and let go of the lock."""
-    return script(call("commit", root, run, json_line(audit)))
+def serve(root: str, run: str, release: Release) -> bytes:
+    """Run the release's activate command and wait until its health command is content."""
+    seconds = str(whole_seconds(release.service.timeout))
+    return script(call("serve", root, run, release.id, seconds))
+
+
+def health(root: str, release: str, seconds: float) -> bytes:
+    """Report what the release's health command says now."""
+    return script(call("health", root, release, str(whole_seconds(seconds))))
+
+
+def revert(root: str, run: str, *audit: Mapping[str, object]) -> bytes:
+    """Undo the unconfirmed switch of `run`; the lock stays."""
+    return script(call("revert", root, run, "\n".join(json_line(line) for line in audit)))
+
+
+def commit(
+    root: str, run: str, audit: Mapping[str, object], superseded: Iterable[str] = ()
+) -> bytes:
+    """Confirm the switch of `run`, remove releases that are `superseded`, let go of the lock."""
+    return script(call("commit", root, run, json_line(audit), *superseded))
+
+
+def conclude(root: str, run: str, audit: Mapping[str, object]) -> bytes:
+    """Write a verdict on what is active to the audit log and let go of the lock."""
+    return script(call("conclude", root, run, json_line(audit)))
+
+
+def whole_seconds(seconds: float) -> int:
+    """Seconds as sh counts them: whole, and at least one."""
+    return max(1, math.ceil(seconds))
 
 
 def read_file(path: str) -> str:
@@ -133,7 +211,7 @@ def read_file(path: str) -> str:
 
 
 def json_line(value: Mapping[str, object]) -> str:
-    """Compact JSON on one line; host.sh looks for `"run":"..."` in it."""
+    """Compact JSON on one line; the helper looks for `"run":"..."` in it."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -178,12 +256,18 @@ def answers(completed: Completed, host: str) -> list[Answer]:
 def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
     code, _, message = text.partition(" ")
     if code == "locked":
-        return locked(next((a.text for a in found if a.tag == "lock"), "{}"), host)
+        said = {answer.tag: answer.text for answer in found}
+        return locked(said.get("lock", "{}"), host, said.get("lock_age"))
     if code == "lock_lost":
         return LockedError(
             f"{message}; somebody broke it while this run was working",
             code="lock_lost",
             hint=f"See who: orchestrate status --limit {host}",
+        )
+    if code == "service":
+        return ServiceError(
+            f"the service on {host} does not run the release: {message}",
+            hint="Look at `service:` of its profile in orchestrate.yml, and at the service's log.",
         )
     if code == "damaged_blob":
         digest, _, got = message.partition(" ")
@@ -200,6 +284,7 @@ def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
             hint="Deploy that version again: what is there is checked and mended.",
         )
     hints = {
+        "no_timer": "Can the user start processes there that outlive the session?",
         "permission": "Set orchestrate_root to a folder the user may write, "
         "or ansible_become: true.",
         "space": f"Look at the disk: orchestrate facts --limit {host} --refresh",
@@ -211,18 +296,24 @@ def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
     return PreflightError(f"{message} on {host}", code=code, hint=hints.get(code, ""))
 
 
-def locked(owner_json: str, host: str) -> LockedError:
-    """The error that says who holds a host's lock, since when, and how to break it."""
+def locked(owner_json: str, host: str, age: str | None = None) -> LockedError:
+    """The error that says who holds a host's lock, since when, and how to break it.
+
+    `age` is for how many seconds nothing was heard of them, by the host's clock.
+    """
     try:
         owner = json.loads(owner_json)
     except ValueError:
         owner = {}
     owner = owner if isinstance(owner, dict) else {}
+    if age is not None and age.lstrip("-").isdecimal():
+        owner["age"] = int(age)
     who = owner.get("who", "somebody unknown")
     since = f" since {owner['since']}" if "since" in owner else ""
     what = f" ({owner['command']}, run {owner.get('run')})" if "command" in owner else ""
+    quiet = f", silent for {owner['age']} s" if owner.get("age", 0) > QUIET else ""
     return LockedError(
-        f"{host} is locked by {who}{since}{what}",
-        hint=f"Wait, or if that run is dead: orchestrate unlock --limit {host}",
+        f"{host} is locked by {who}{since}{what}{quiet}",
+        hint=f"Wait, or if that run is dead: orchestrate unlock {host}",
         owner=owner,
     )

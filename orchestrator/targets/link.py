@@ -54,7 +54,7 @@ class Watch:
         self._heard = cast("Heard", transport.sock)
         self._keepalive = keepalive or float("inf")
         self._close = close
-        self._deadline = float("inf")
+        self._deadlines: dict[object, float] = {}
         self._asked = 0.0
         self._ended = threading.Event()
         threading.Thread(target=self._look, daemon=True).start()
@@ -62,11 +62,12 @@ class Watch:
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Close the connection when the block takes longer."""
-        self._deadline = time.monotonic() + seconds
+        block = object()
+        self._deadlines[block] = time.monotonic() + seconds
         try:
             yield
         finally:
-            self._deadline = float("inf")
+            del self._deadlines[block]
 
     def end(self) -> None:
         """Stop watching."""
@@ -81,7 +82,7 @@ class Watch:
                 return
 
     def _is_dead(self, now: float) -> bool:
-        if now > self._deadline:
+        if now > min(list(self._deadlines.values()), default=now):
             return True
         heard = self._heard.at
         if self._asked > heard:

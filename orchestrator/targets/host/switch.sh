@@ -1,0 +1,175 @@
+# Switching, and going back. From the switch until it is confirmed, a folder says how to go back:
+#
+#   lock/armed-<run>/   guard.sh   this text: the timer, and what `current/run` asks after a restart
+#                       switch     "<release> <the one before it, or -> <seconds a command may take>"
+#                       timer, by  which process waits, which one decides
+#   lock/kept-<run>/    confirmed; line: what audit.log has still to be told
+#   lock/fired-<run>/   undone, or about to be
+#
+# One rename(2) decides; whoever comes after a crash brings to its end what was decided. A timer needs
+# neither the controller nor the SSH session, and counts its own seconds: no clock can deceive it.
+
+record() { # an audit line
+    [ -z "$1" ] || { printf '%s\n' "$1" >>audit.log; } 2>/dev/null
+}
+
+announce() { # an audit line, written before it is acted on
+    record "$1" || fail audit "cannot write $root/audit.log"
+}
+
+check_file() { # release, name, digest: nothing is switched to that is not as it was made
+    [ -f "releases/$1/$2" ] || fail damaged_release "$1 $2 is missing"
+    [ "$(digest_of "releases/$1/$2")" = "$3" ] || fail damaged_release "$1 $2 was changed"
+}
+
+point_current() { # release or "", folder of the switch: in one rename(2), from or into that folder
+    [ -L current ] || [ ! -e current ] || fail current_is_no_link "$root/current is no link"
+    if [ -z "$1" ]; then
+        [ ! -L current ] || mv -T -f current "$2/before" || fail permission "cannot remove current"
+    else
+        [ -f "releases/$1/manifest.json" ] || fail no_release "$1"
+        rm -f "$2/current"
+        ln -s "releases/$1" "$2/current" || fail space "cannot write in $root/$2"
+        mv -T -f "$2/current" current || fail permission "cannot switch $root/current"
+    fi
+    flush . releases
+}
+
+arm() { # release, the one to go back to or "", seconds a command may take; guard.sh on stdin
+    [ -f "releases/$1/manifest.json" ] || fail no_release "$1"
+    [ -z "$2" ] || [ -f "releases/$2/manifest.json" ] || fail no_release "$2"
+    rm -rf lock/.arm
+    mkdir lock/.arm && { cat >lock/.arm/guard.sh && echo "$1 ${2:--} $3" >lock/.arm/switch; } 2>/dev/null ||
+        fail space "cannot write in $root/lock"
+    mv -T lock/.arm "lock/armed-$run" || fail permission "cannot write in $root/lock"
+    flush "lock/armed-$run"
+    start_timer "$run"
+}
+
+start_timer() { # run
+    if command -v setsid >/dev/null 2>&1; then
+        setsid sh "lock/armed-$1/guard.sh" wait </dev/null >/dev/null 2>&1 &
+    else
+        nohup sh "lock/armed-$1/guard.sh" wait </dev/null >/dev/null 2>&1 &
+    fi
+    started_at $! && echo "$! $started" >"lock/armed-$1/timer" ||
+        fail no_timer "the timer that would go back by itself does not start"
+}
+
+activate() { # release
+    point_current "$1" "lock/armed-$run"
+    say "activated $1"
+}
+
+go_back() { # run: undo its switch; fails where there is none to undo
+    if [ -d "lock/armed-$1" ]; then
+        sign "lock/armed-$1/by" 2>/dev/null
+        mv -T "lock/armed-$1" "lock/fired-$1" 2>/dev/null
+    fi
+    [ -d "lock/fired-$1" ] || return 1
+    read -r release back seconds <"lock/fired-$1/switch"
+    [ "$back" != - ] || back=
+    stop_work
+    point_current "$back" "lock/fired-$1"
+    if [ -n "$back" ]; then
+        command_of "$back" activate "$seconds" || trouble="; its activate command failed: $trouble"
+    else
+        command_of "$release" deactivate "$seconds" ||
+            trouble="; its deactivate command failed: $trouble"
+    fi
+    rm -rf "lock/fired-$1"
+}
+
+end_revert() { # run: one that was decided by a process that is no more
+    reason="going back was begun by run $1 and cut off"
+    go_back "$1" && record_revert "$1"
+    let_go "$1"
+}
+
+record_revert() { # run: what the host did without being told
+    text=$(printf '%s' "$reason$trouble" | tr -d '\\"' | tr '\n\t' '  ' | cut -c1-500)
+    line="{\"when\":\"$(date -u +%Y-%m-%dT%H:%M:%S+00:00)\",\"by\":\"host\",\"run\":\"$1\","
+    line="$line\"what\":\"revert\",\"release\":"
+    if [ -n "$back" ]; then line="$line\"$back\""; else line="${line}null"; fi
+    record "$line,\"from\":\"$release\",\"reason\":\"$text\"}"
+}
+
+guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder of the switch
+    at=
+    switch=${0%/guard.sh}
+    run=${switch##*/}
+    run=${run#*-}
+    root=$(CDPATH='' cd -P -- "$switch/../.." && pwd -P) || return 1
+    cd "$root" || return 1
+    case $1 in
+    wait)
+        trap '' HUP INT TERM
+        wait_for_confirmation "$2" || return 0
+        reason="no sign of life of the controller for $2 s"
+        ;;
+    boot)
+        ! alive "lock/armed-$run/timer" && ! alive "lock/fired-$run/by" || return 1
+        reason="the host was restarted before the switch was confirmed"
+        ;;
+    esac
+    go_back "$run" >/dev/null || return 1
+    record_revert "$run"
+    let_go "$run"
+}
+
+wait_for_confirmation() { # seconds: fails when the switch is decided, ends when silence lasts
+    seen= quiet=0
+    while [ "$quiet" -lt "$1" ]; do
+        [ -d "lock/armed-$run" ] || return 1
+        beat=
+        { read -r beat <"lock/beat-$run"; } 2>/dev/null
+        quiet=$((quiet + 1))
+        [ "$beat" = "$seen" ] || seen=$beat quiet=0
+        sleep 1
+    done
+}
+
+revert() { # root, run, audit lines: the controller's own way back; the lock stays
+    own_lock "$1" "$2"
+    if go_back "$run"; then
+        record "$3"
+        say "reverted ${back:--}$trouble"
+    else
+        say "untouched"
+    fi
+    report_state
+}
+
+commit() { # root, run, audit line, releases nobody needs any more
+    own_lock "$1" "$2"
+    line=$3
+    shift 3
+    { printf '%s\n' "$line" >"lock/armed-$run/line" && sign "lock/armed-$run/by"; } 2>/dev/null ||
+        fail audit "cannot write in $root/lock"
+    flush "lock/armed-$run/line"
+    mv -T "lock/armed-$run" "lock/kept-$run" 2>/dev/null || {
+        report_state
+        fail lock_lost "the host went back by itself just now"
+    }
+    rm -f "lock/kept-$run/guard.sh"
+    record "$line" && rm -rf "lock/kept-$run"
+    collect "$@"
+    [ ! -d "lock/kept-$run" ] || end_commit "$run"
+    let_go "$run"
+    say "committed"
+}
+
+end_commit() { # run: what was confirmed and is not in audit.log yet
+    line=
+    { read -r line <"lock/kept-$1/line"; } 2>/dev/null
+    grep -qsxF "$line" audit.log || record "$line" || return 0
+    rm -rf "lock/kept-$1"
+    let_go "$1"
+}
+
+conclude() { # root, run, audit line: a verdict on what is active; let go
+    own_lock "$1" "$2"
+    announce "$3"
+    let_go "$run"
+    say "concluded"
+}
