@@ -44,6 +44,8 @@ ALL = tuple(commit(release) for release in "abcde")
         (present(*ALL, commit("a"), commit("e")), "e", 3, "bc"),
         # After a rollback the way back lies further down, not at what was left.
         (present(*ALL, commit("b", "rollback")), "b", 1, "cde"),
+        # Before that line is written, what it was rolled back from stays too.
+        (present(*ALL, current="b"), "b", 1, "cd"),
         # Neither end of an unconfirmed switch, nor what current points at.
         (present(*ALL, armed=Armed("r1", "b", "a")), "e", 2, "c"),
         (present(*ALL, armed=Armed("r1", "b", None)), "e", 2, "ac"),

@@ -11,7 +11,7 @@ from orchestrator.errors import (
     TemplateError,
 )
 from orchestrator.fleet.host import Host
-from orchestrator.fleet.profile import EngineSpec
+from orchestrator.fleet.profile import EngineSpec, ServiceSpec
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.present import Present
 from tests.planning import samples
@@ -113,6 +113,12 @@ def test_reasons_name_what_changes():
         "profile changes",
         "engine changes",
     )
+
+
+def test_a_service_hook_is_part_of_the_release():
+    profile = dataclasses.replace(ORT, service=ServiceSpec(activate="systemctl restart x"))
+    plan = plan_host(inputs(profiles=(profile,), present=on_host(plan_host(inputs()).release)))
+    assert plan.reasons == ("service changes",)
 
 
 @pytest.mark.parametrize("manifest", [{}, {"model": 3}, {"files": [], "artifact": "x"}])

@@ -120,6 +120,8 @@ def test_a_model_that_was_replaced_may_have_to_be_sent_again():
     ((what, blocks, _),) = found(replaced, facts(disk={"free_mb": 9}))
     assert (what, blocks) == ("space", True)
     assert found(replaced, facts(disk={"free_mb": 9 + 34})) == []
+    gone = plan_host(inputs(present=on_host(RELEASE, replaced=(MODEL.name,), stored=frozenset())))
+    assert found(gone, facts(disk={"free_mb": MEBIBYTES + 32})) == []
 
 
 @pytest.mark.parametrize("manifest", [{}, {"files": 3}, {"files": {MODEL.name: 1}}])
