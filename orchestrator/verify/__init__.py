@@ -7,35 +7,52 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.errors import SettingsError
-from orchestrator.verify.judge import judge, max_error
-from orchestrator.verify.result import Verdict
+from orchestrator.verify.judge import max_error
+from orchestrator.verify.repeat import Patience, Series
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.fleet.facts import Facts
     from orchestrator.targets.base import Target
     from orchestrator.verify.base import SmokeBenchmark, Subject
     from orchestrator.verify.baseline import Baseline
     from orchestrator.verify.result import Measurement, Verification
 
 KINDS = ("command", "katago", "onnxruntime")
+DEFAULT_PATIENCE = Patience()
 
 
-def verify(target: Target, subject: Subject, baseline: Baseline | None) -> Verification:
+def _unheard(_said: str) -> None:
+    """For callers that do not listen."""
+
+
+def verify(
+    target: Target,
+    subject: Subject,
+    baseline: Baseline | None,
+    *,
+    conditions: Callable[[], Facts] | None = None,
+    announce: Callable[[str], None] = _unheard,
+    patience: Patience = DEFAULT_PATIENCE,
+) -> Verification:
     """The verdict of a release that lies on a host, from running it there.
 
-    One that is only too slow is measured once more, and its better figure counts: something else
-    may have had the cores. Raises UnreachableError when the connection breaks.
+    What does not load, answers wrong or holds too much memory fails at once. One that may be too
+    slow is measured again until that is sure; `announce` hears why. `conditions` (usually
+    `conditions.on_host`) reads the host's load, temperatures and throttling after a slow
+    measurement: in bad ones it does not count, and when they stay the verdict is inconclusive.
+    Raises UnreachableError when the connection breaks.
     """
-    limit = max_error(subject.verify, kind=subject.engine.kind, precision=subject.precision)
-
-    def verdict(against: Baseline | None, measurement: Measurement) -> Verification:
-        return judge(measurement, subject.verify, against, max_error=limit)
-
-    first = measure(target, subject)
-    judged = verdict(baseline, first)
-    if judged.verdict is Verdict.FAIL and verdict(None, first).verdict is Verdict.PASS:
-        again = verdict(baseline, measure(target, subject))
-        return again if again.verdict is Verdict.PASS else judged
-    return judged
+    return Series(
+        measure=lambda: measure(target, subject),
+        spec=subject.verify,
+        max_error=max_error(subject.verify, kind=subject.engine.kind, precision=subject.precision),
+        baseline=baseline,
+        conditions=conditions,
+        announce=announce,
+        patience=patience,
+    ).run()
 
 
 def measure(target: Target, subject: Subject) -> Measurement:
