@@ -8,6 +8,7 @@ import click
 
 from orchestrator.cli.common import Context, confirm, host_options, pass_context
 from orchestrator.cli.strategy import strategy_options, with_flags
+from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 @click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--check", is_flag=True, help="Only show the plan, as `plan` does.")
+@click.option(
+    "--resume",
+    "left_by",
+    metavar="RUN",
+    help="Only hosts that RUN failed on or never reached, as it was asked; or `last`.",
+)
 @strategy_options
 @pass_context
 def command(
@@ -31,6 +38,7 @@ def command(
     allow_inexact: bool,
     yes: bool,
     check: bool,
+    left_by: str | None,
     strategy: Mapping[str, Any],
 ) -> int:
     """Bring hosts to the wanted version, verified there or rolled back.
@@ -42,21 +50,32 @@ def command(
     state, 5 some could not be reached, 6 some are locked, 2 bad input and nothing was touched.
     """
     from orchestrator.cli import fleet, plan
+    from orchestrator.cli.resume import nothing_left, rest_of
 
-    if check:
+    asked = {"model": model, "allow_inexact": allow_inexact, "groups": groups, "limit": limit}
+    if left_by is not None:
+        alone(asked | {"check": check})
+        asked = {"rest_of": left_by}
+        inventory, hosts, wanted = rest_of(context, left_by)
+        if not hosts:
+            return nothing_left(context, left_by)
+    elif check:
         return plan.show_plan(context, groups, limit, model, allow_inexact=allow_inexact)
-    inventory, hosts = fleet.choose(context, groups, limit)
-    wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
-    hosts = fleet.with_a_wish(hosts, wanted)
+    else:
+        inventory, hosts = fleet.choose(context, groups, limit)
+        wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
+        hosts = fleet.with_a_wish(hosts, wanted)
     settings = with_flags(context.project.settings, strategy, inventory)
-    run, live = fleet.start(context, "deploy", hosts, settings=settings, unasked=yes)
+    run, live = fleet.start(context, "deploy", hosts, settings=settings, unasked=yes, request=asked)
     with live:
         survey = run.survey(hosts, wanted)
     try:
         blobs = fleet.blob_paths(context, survey.plans)
-        if not yes and any(p.steps for p in survey.plans):
+        asked = not yes and any(p.steps for p in survey.plans)
+        if asked:
             plan.show(context.console, survey.plans, survey.failed)
-            plan.show_problems(context.console, survey.surveyed)
+        plan.show_problems(context.console, survey.surveyed)
+        if asked:
             order = run.order(survey)
             context.console.print(order.stop or str(order))
             confirm("Go ahead?")
@@ -66,6 +85,16 @@ def command(
     with live:
         result = run.deploy(survey, blobs)
     return finish(context, result)
+
+
+def alone(others: Mapping[str, Any]) -> None:
+    """Refuse what --resume RUN has from RUN itself."""
+    given = [f"--{name.replace('_', '-').removesuffix('s')}" for name in others if others[name]]
+    if given:
+        raise UsageError(
+            f"--resume goes with what its run was asked for, not with {', '.join(given)}",
+            hint="Leave that out, or --resume.",
+        )
 
 
 def finish(context: Context, result: RunResult) -> int:

@@ -67,7 +67,7 @@ def show_plan(
         plans, surveyed, failed = survey.plans, survey.surveyed, survey.failed
     code = worst(f.error.exit_code for f in failed)
     if context.json:
-        problems = {s.task.host.name: problems_of(s) for s in surveyed}
+        problems = {s.task.host.name: s.problems for s in surveyed}
         context.emit({"exit_code": code, **document(plans, problems, failed)})
     else:
         show(context.console, plans, failed)
@@ -130,18 +130,12 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
     )
 
 
-def problems_of(surveyed: Surveyed) -> Sequence[Problem]:
-    """What preflight found on the host."""
-    found: Sequence[Problem] = getattr(surveyed, "problems", ())
-    return found
-
-
 def show_problems(console: Console, surveyed: Sequence[Surveyed]) -> None:
     """Print what speaks against the plans of all hosts in one table, what blocks first."""
     from rich.text import Text
 
     found = sorted(
-        ((s.task.host.name, problem) for s in surveyed for problem in problems_of(s)),
+        ((s.task.host.name, problem) for s in surveyed for problem in s.problems),
         key=lambda each: (not each[1].blocks, each[0]),
     )
     if not found:

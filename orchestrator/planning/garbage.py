@@ -17,10 +17,10 @@ def superseded(present: Present, active: str, keep: int) -> tuple[str, ...]:
     `keep` counts the releases that stay, `active` among them. Those stay whose commit is the
     latest; one whose last verdict is no pass goes before all that passed. Never removed, even when
     more than `keep` stay: `active`, what `current` points at, what a rollback would go back to, and
-    both ends of a switch that is not confirmed yet. `present` may be from before or after the line
-    of the commit is in the audit log.
+    both ends of a switch that is not confirmed yet. `present` may be from before `active`
+    was staged or its commit written.
     """
-    kept = _needed(present, active) & set(present.releases)
+    kept = _needed(present, active) & {active, *present.releases}
     committed = _last_commits(present)
 
     def use(release: str) -> tuple[bool, int]:

@@ -51,7 +51,7 @@ def host_state(answers: Iterable[Answer]) -> HostState:
             sizes=_sizes(lines.get("file", [])),
             audit=tuple(
                 entry
-                for line in dict.fromkeys(lines.get("audit", []))
+                for line in _in_order(lines.get("audit", []))
                 if isinstance(entry := _json(line), dict)
             ),
             armed=_armed(lines.get("armed", [])),
@@ -61,6 +61,11 @@ def host_state(answers: Iterable[Answer]) -> HostState:
         lock=lines["lock"][0] if "lock" in lines else None,
         lock_age=_whole(lines.get("lock_age", [""])[0]),
     )
+
+
+def _in_order(audit: list[str]) -> list[str]:
+    """The lines of commits and the last ones, which overlap, as they stand in audit.log."""
+    return list(dict.fromkeys(reversed(audit)))[::-1]
 
 
 def _armed(lines: list[str]) -> Armed | None:

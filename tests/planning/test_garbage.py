@@ -37,6 +37,8 @@ ALL = tuple(commit(release) for release in "abcde")
         (present(*ALL), "e", 0, "abc"),
         # The line of the commit is not written yet.
         (present(*ALL[:4]), "e", 3, "ab"),
+        # It was not staged yet.
+        (present(*ALL[:4], releases="abcd"), "e", 3, "ab"),
         # What never passed, or failed since, goes before what passed long ago.
         (present(commit("a"), commit("b"), commit("c")), "c", 3, "de"),
         (present(*ALL, commit("d", verdict="fail")), "e", 3, "da"),

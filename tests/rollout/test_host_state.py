@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +44,13 @@ def test_everything_that_is_reported_is_read():
     assert present.stored == {DIGEST}
     assert present.parts == {DIGEST: 99}
     assert present.audit == ({"what": "commit"},)
+
+
+def test_audit_lines_that_are_told_twice_keep_their_place():
+    told = [{"what": "commit", "n": 1}, {"what": "commit", "n": 3}]
+    last = [{"what": "commit", "n": 1}, {"what": "revert", "n": 2}, {"what": "commit", "n": 3}]
+    state = host_state([Answer("audit", json.dumps(line)) for line in (*told, *last)])
+    assert [line["n"] for line in state.present.audit] == [1, 2, 3]
 
 
 TAGS = ["root", "lock", "current", "manifest", "config", "release", "blob", "audit", "odd"]
