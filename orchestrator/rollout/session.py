@@ -216,7 +216,8 @@ class HostSession:
     def health(self, release: str) -> str:
         """What is wrong with the service that runs the release, in one line; empty when nothing."""
         answers = self._answers(commands.health(self.root, release, self.run.command_timeout / 2))
-        return next((answer.text for answer in answers if answer.tag == "unhealthy"), "")
+        told = {answer.tag: answer.text for answer in answers}
+        return "" if "healthy" in told else told.get("unhealthy", "its health command did not end")
 
     def revert(
         self, release: str, back: str | None, *, verdict: str = "", reason: str = ""

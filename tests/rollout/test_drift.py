@@ -118,5 +118,4 @@ def test_a_service_that_is_down_is_told(sshd_fleet, tmp_path):
     (host.root_here / "up").unlink()
     answer = project.run("status", "--check")
     assert (answer.code, answer.hosts[host.name]["state"]) == (3, "drift")
-    (note,) = answer.hosts[host.name]["notes"]
-    assert note.startswith("the service is down: exit 7")
+    assert answer.hosts[host.name]["notes"] == ["the service is down: exit 7: dead"]

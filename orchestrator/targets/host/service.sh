@@ -5,7 +5,7 @@ command_of() { # release, name, seconds: run it; `trouble` says why it failed
     trouble=
     [ -f "releases/$1/$2" ] || return 0
     log=$root/lock/service.log
-    { : >"$log"; } 2>/dev/null || log=/dev/null
+    { true >"$log"; } 2>/dev/null || log=$(mktemp 2>/dev/null) || log=/dev/null
     (
         cd "releases/$1" || exit
         ORCHESTRATE_ROOT=$root ORCHESTRATE_RELEASE=$1
@@ -13,10 +13,11 @@ command_of() { # release, name, seconds: run it; `trouble` says why it failed
         limited "$3" sh "./$2"
     ) </dev/null >"$log" 2>&1
     status=$?
+    said=$(tail -n 1 "$log" 2>/dev/null | tr -d '\000-\037' | cut -c1-300)
+    case $log in "$root"/* | /dev/null) ;; *) rm -f "$log" ;; esac
     [ $status != 0 ] || return 0
     trouble="exit $status"
     [ $status != 124 ] || trouble="no end after $3 s"
-    said=$(tail -n 1 "$log" 2>/dev/null | tr -d '\000-\037' | cut -c1-300)
     trouble="$trouble${said:+: $said}"
     return 1
 }
