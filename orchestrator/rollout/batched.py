@@ -82,7 +82,8 @@ class BatchedRollout:
         if self._strategy.pause == "ask":
             counts = Counter(str(o.status).replace("_", " ") for o in self.outcomes.values())
             so_far = ", ".join(f"{n} {status}" for status, n in counts.items())
-            return self._run.ask(f"So far: {so_far}. Begin {step} ({hosts})?")
+            with self._run.runner.unguarded():
+                return self._run.ask(f"So far: {so_far}. Begin {step} ({hosts})?")
         if self._strategy.pause:
             self._run.tell(f"Waiting {self._strategy.pause:g} s before {step} ({hosts}).")
             self._run.runner.wait(self._strategy.pause)

@@ -17,6 +17,7 @@ from orchestrator.rollout.host_run import (
     deploy_host,
     failed_outcome,
     rollback_host,
+    settle_host,
     skipped_outcome,
     survey_host,
     verify_host,
@@ -167,15 +168,16 @@ class FleetRun:
 
     def deploy(self, survey: Survey, blob_path: Mapping[str, Path]) -> RunResult:
         """Bring every surveyed host to its plan's release, canaries first, then in batches."""
-        baselines = self.baselines() if survey.changing else {}
+        with self.runner.guard():
+            baselines = self.baselines() if survey.changing else {}
 
-        def one(surveyed: Surveyed) -> HostOutcome:
-            return deploy_host(replace(surveyed, baselines=baselines), blob_path)
+            def one(surveyed: Surveyed) -> HostOutcome:
+                return deploy_host(replace(surveyed, baselines=baselines), blob_path)
 
-        rollout = BatchedRollout(self, survey, self.order(survey), one, self._unreached(survey))
-        stopped = rollout.carry_out()
-        interrupted = self.runner.interrupted or rollout.declined
-        return self._result(survey, rollout.outcomes, interrupted=interrupted, aborted=stopped)
+            rollout = BatchedRollout(self, survey, self.order(survey), one, self._unreached(survey))
+            stopped = rollout.carry_out()
+            interrupted = self.runner.interrupted or rollout.declined
+            return self._result(survey, rollout.outcomes, interrupted=interrupted, aborted=stopped)
 
     def ways_back(self, survey: Survey, to: str | None) -> dict[str, tuple[str | None, str]]:
         """For each surveyed host what is active and what it goes back to.
@@ -203,6 +205,10 @@ class FleetRun:
     def verify(self, survey: Survey) -> RunResult:
         """Run the smoke benchmark of what is active on every surveyed host."""
         return self._work(survey, verify_host)
+
+    def settle(self, survey: Survey) -> RunResult:
+        """Bring every surveyed host that a run left in the middle to its end."""
+        return self._work(survey, settle_host)
 
     def abandon(self, survey: Survey) -> None:
         """Close the sessions of a run that ends before anything was touched."""
@@ -244,13 +250,17 @@ class FleetRun:
 
     def _work(self, survey: Survey, function: Callable[[Surveyed], HostOutcome]) -> RunResult:
         """All hosts at once, as far as `parallel` allows."""
-        baselines = self.baselines() if survey.changing else {}
-        outcomes = self._unreached(survey)
-        outcomes |= self.work(lambda s: function(replace(s, baselines=baselines)), survey.surveyed)
-        for surveyed in survey.surveyed:
-            if surveyed.task.host.name not in outcomes:
-                outcomes[surveyed.task.host.name] = skipped_outcome(surveyed)
-        return self._result(survey, outcomes, interrupted=self.runner.interrupted)
+        with self.runner.guard():
+            baselines = self.baselines() if survey.changing else {}
+
+            def one(surveyed: Surveyed) -> HostOutcome:
+                return function(replace(surveyed, baselines=baselines))
+
+            outcomes = self._unreached(survey) | self.work(one, survey.surveyed)
+            for surveyed in survey.surveyed:
+                if surveyed.task.host.name not in outcomes:
+                    outcomes[surveyed.task.host.name] = skipped_outcome(surveyed)
+            return self._result(survey, outcomes, interrupted=self.runner.interrupted)
 
     def _unreached(self, survey: Survey) -> dict[str, HostOutcome]:
         outcomes = {f.task.host.name: failed_outcome(f) for f in survey.failed}

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +56,8 @@ class ThreadRunner:
         self._on_stop = on_stop
         self._on_halt = on_halt
         self._signals = 0
-        self._heeded = 0
+        self._heeded = False
+        self._handlers: dict[signal.Signals, Any] | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -73,7 +74,7 @@ class ThreadRunner:
     ) -> list[R | None]:
         """See Runner."""
         crew = _Crew(function, work, lambda: not self.interrupted and go_on())
-        with self._stop_signals():
+        with self.guard():
             crew.start(min(self._parallel, len(work)))
             while not crew.ended.wait(TICK):
                 self._heed()
@@ -88,7 +89,7 @@ class ThreadRunner:
     def wait(self, seconds: float) -> None:
         """Let time pass, less when the operator asks to stop."""
         until = time.monotonic() + seconds
-        with self._stop_signals():
+        with self.guard():
             while not self.interrupted and (left := until - time.monotonic()) > 0:
                 time.sleep(min(TICK, left))
             self._heed()
@@ -96,30 +97,44 @@ class ThreadRunner:
     def _heed(self) -> None:
         """Do what the signals that came since ask for."""
         if self._signals and not self._heeded:
-            self._heeded = 1
+            self._heeded = True
             self._on_stop()
         if self._signals > 1 and not self.halted.is_set():
             self.halted.set()
             self._on_halt()
 
     @contextlib.contextmanager
-    def _stop_signals(self) -> Iterator[None]:
+    def guard(self) -> Iterator[None]:
         """Count stop signals instead of raising somewhere; in the main thread only.
 
         The handler takes no lock and prints nothing: it may come in the middle of either.
         """
-        if threading.current_thread() is not threading.main_thread():
+        main = threading.current_thread() is threading.main_thread()
+        if not main or self._handlers is not None:
             yield
             return
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
             self._signals += 1
 
-        before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
+        self._handlers = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+            self._handlers = None
+
+    @contextlib.contextmanager
+    def unguarded(self) -> Iterator[None]:
+        """Inside of `guard`, let stop signals raise again, so that they end a question."""
+        ours = {number: signal.getsignal(number) for number in self._handlers or ()}
+        for number, handler in (self._handlers or {}).items():
+            signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, handler in ours.items():
                 signal.signal(number, handler)
 
 
