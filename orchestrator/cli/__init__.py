@@ -42,6 +42,7 @@ class LazyGroup(click.Group):
         "plan": "What a deploy would change, and why. Touches nothing.",
         "explain": "Why a host gets the artifact that it gets.",
         "deploy": "Bring hosts to the wanted version, verified there or rolled back.",
+        "resume": "Bring what a run that was cut off left in the middle to its end.",
         "reconcile": "Bring hosts that a deploy could not reach what they should have got.",
         "verify": "Run the smoke benchmark of what is active now.",
         "status": "Wanted, active, verdict and drift of each host.",

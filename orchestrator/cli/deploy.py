@@ -52,13 +52,19 @@ def command(
     from orchestrator.cli import fleet, plan
     from orchestrator.cli.resume import nothing_left, rest_of
 
-    asked = {"model": model, "allow_inexact": allow_inexact, "groups": groups, "limit": limit}
+    request: dict[str, Any] = {
+        "model": model,
+        "allow_inexact": allow_inexact,
+        "groups": groups,
+        "limit": limit,
+    }
     if left_by is not None:
-        alone(asked | {"check": check})
-        asked = {"rest_of": left_by}
-        inventory, hosts, wanted = rest_of(context, left_by)
-        if not hosts:
-            return nothing_left(context, left_by)
+        alone(request | {"check": check})
+        rest = rest_of(context, left_by)
+        if not rest.hosts:
+            return nothing_left(context, rest.run)
+        request = {"rest_of": rest.run}
+        inventory, hosts, wanted = rest.inventory, rest.hosts, rest.wanted
     elif check:
         return plan.show_plan(context, groups, limit, model, allow_inexact=allow_inexact)
     else:
@@ -66,16 +72,18 @@ def command(
         wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
         hosts = fleet.with_a_wish(hosts, wanted)
     settings = with_flags(context.project.settings, strategy, inventory)
-    run, live = fleet.start(context, "deploy", hosts, settings=settings, unasked=yes, request=asked)
+    run, live = fleet.start(
+        context, "deploy", hosts, settings=settings, unasked=yes, request=request
+    )
     with live:
         survey = run.survey(hosts, wanted)
     try:
         blobs = fleet.blob_paths(context, survey.plans)
-        asked = not yes and any(p.steps for p in survey.plans)
-        if asked:
+        ask = not yes and any(p.steps for p in survey.plans)
+        if ask:
             plan.show(context.console, survey.plans, survey.failed)
         plan.show_problems(context.console, survey.surveyed)
-        if asked:
+        if ask:
             order = run.order(survey)
             context.console.print(order.stop or str(order))
             confirm("Go ahead?")

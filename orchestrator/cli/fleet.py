@@ -113,13 +113,16 @@ def start(
     *,
     settings: Settings | None = None,
     unasked: bool = True,
+    request: Mapping[str, object] | None = None,
 ) -> tuple[FleetRun, LiveTable]:
     """A run that may change hosts: it is recorded, and held against the known baselines.
 
-    `settings` are the project's by default; `unasked` answers yes to questions between batches.
+    `settings` are the project's by default; `unasked` answers yes to questions between batches;
+    `request` is what the history keeps of what was asked for.
     Raises LockedError when another command switches hosts of the fleet project.
     """
     from orchestrator.cli.live import LiveTable
+    from orchestrator.cli.resume import tell_cut_off
     from orchestrator.history import OpeningHistory
     from orchestrator.rollout.fleet_run import FleetRun
     from orchestrator.rollout.project_lock import SWITCHING
@@ -131,7 +134,8 @@ def start(
         click.echo(message, err=True)
 
     lock = [context.project_lock(command)] if command in SWITCHING else []
-    history = OpeningHistory(context.project.history_url, warn)
+    says = tell_cut_off if lock and command != "resume" else lambda _: None
+    history = OpeningHistory(context.project.history_url, warn, says)
     click.get_current_context().call_on_close(history.close)
     live = LiveTable(len(hosts), on_stdout=context.for_people)
     run = FleetRun(
@@ -148,6 +152,7 @@ def start(
         ),
         ask=(lambda _: True) if unasked else live.ask,
         tell=tell,
+        request=request or {},
     )
     return run, live
 

@@ -56,7 +56,7 @@ def command(
         )
     from orchestrator.history import open_history
 
-    with open_history(context.project.history_url, _refuse) as history:
+    with open_history(context.project.history_url, refuse) as history:
         if benchmarks:
             show_benchmarks(
                 context, history.benchmarks(host=host, limit=count), history.baselines()
@@ -64,7 +64,7 @@ def command(
         elif host:
             show_host(context, host, _known_host(history, host, count))
         elif run:
-            show_run(context, _known_run(history, run))
+            show_run(context, known_run(history, run))
         else:
             show_runs(context, history.runs(count))
 
@@ -221,7 +221,8 @@ def show_benchmarks(
     context.console.print(table)
 
 
-def _known_run(history: History, run: str) -> RunDetail:
+def known_run(history: History, run: str) -> RunDetail:
+    """The run whose id starts so; raises UsageError where that is not exactly one."""
     detail = history.run(run)
     if detail is None:
         latest = ", ".join(record.id for record in history.runs(3))
@@ -244,7 +245,8 @@ def _known_host(history: History, host: str, count: int) -> list[HostRecord]:
     return records
 
 
-def _refuse(problem: str) -> None:
+def refuse(problem: str) -> None:
+    """What to do with a history that cannot be used, where nothing can be done without it."""
     raise UsageError(
         problem,
         hint="Move the file away to start a new history; the hosts' audit.log still know theirs.",

@@ -37,12 +37,23 @@ class OpeningHistory:
     """A subscriber that opens the history while the run already looks at its hosts.
 
     SQLAlchemy takes as long to import as a host takes to answer. What only looks waits here until
-    the history is open; a state that changes a host is written before it is acted on.
+    the history is open; a state that changes a host is written before it is acted on. `opened` may
+    read what was there before this run.
     """
 
-    def __init__(self, url: str, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        warn: Callable[[str], None],
+        opened: Callable[[History], None] = lambda _: None,
+    ) -> None:
+        def opening() -> History:
+            history = open_history(url, warn)
+            opened(history)
+            return history
+
         self._pool = ThreadPoolExecutor(1, "history")
-        self._opening = self._pool.submit(open_history, url, warn)
+        self._opening = self._pool.submit(opening)
         self._waiting: list[Event] = []
         self._lock = threading.Lock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, update
@@ -16,7 +17,7 @@ from orchestrator.events import (
     as_dict,
 )
 from orchestrator.history import wishes
-from orchestrator.history.records import Benchmark, BenchmarkKey
+from orchestrator.history.records import Benchmark, BenchmarkKey, HostRecord
 from orchestrator.history.tables import BENCHMARKS, HOSTS, MILESTONES, RUNS, TRANSITIONS
 from orchestrator.verify.baseline import speed_metric
 
@@ -55,7 +56,11 @@ def record(connection: Connection, event: Recorded) -> None:
                 )
             )
         case HostFinished():
-            _record_host(connection, event)
+            status, outcome = event.outcome["status"], dict(event.outcome)
+            put_host(connection, HostRecord(event.run, event.host, event.time, status, outcome))
+            benchmark = benchmark_of(event)
+            if benchmark is not None:
+                insert_benchmark(connection, benchmark)
             wishes.follow(connection, event)
         case BatchStarted() | RolloutAborted():
             told = as_dict(event)
@@ -76,21 +81,11 @@ def record(connection: Connection, event: Recorded) -> None:
             wishes.follow(connection, event)
 
 
-def _record_host(connection: Connection, event: HostFinished) -> None:
-    same = (HOSTS.c.run == event.run) & (HOSTS.c.host == event.host)
+def put_host(connection: Connection, host: HostRecord) -> None:
+    """Write what became of a host in a run, in place of what was written before."""
+    same = (HOSTS.c.run == host.run) & (HOSTS.c.host == host.host)
     connection.execute(delete(HOSTS).where(same))
-    connection.execute(
-        insert(HOSTS).values(
-            run=event.run,
-            host=event.host,
-            time=event.time,
-            status=event.outcome["status"],
-            outcome=dict(event.outcome),
-        )
-    )
-    benchmark = benchmark_of(event)
-    if benchmark is not None:
-        insert_benchmark(connection, benchmark)
+    connection.execute(insert(HOSTS).values(**asdict(host)))
 
 
 def benchmark_of(event: HostFinished) -> Benchmark | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.history import wishes
-from orchestrator.history.recording import Recorded, record
+from orchestrator.history.recording import Recorded, put_host, record
 from orchestrator.history.records import (
     Benchmark,
     BenchmarkKey,
@@ -25,12 +26,12 @@ from orchestrator.verify.baseline import Baseline, from_samples
 from orchestrator.verify.result import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Self
 
     from sqlalchemy import Connection, Engine, Select
 
-    from orchestrator.events import Event
+    from orchestrator.events import Event, RunFinished
 
 # How many of the latest measurements a baseline is made of.
 SAMPLES = 100
@@ -103,6 +104,31 @@ class History:
             tuple(Transition(**row) for row in self._rows(steps)),
             tuple(Milestone(**row) for row in self._rows(marks)),
         )
+
+    def unfinished_runs(self) -> list[RunRecord]:
+        """The runs without an end, newest first: they go on, or were cut off."""
+        query = select(RUNS).where(RUNS.c.finished.is_(None))
+        newest_first = query.order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
+        return [RunRecord(**row) for row in self._rows(newest_first)]
+
+    def outcomes_since(self, time: float) -> list[HostRecord]:
+        """What became of hosts in any run after a time, oldest first."""
+        query = select(HOSTS).where(HOSTS.c.time > time).order_by(HOSTS.c.time)
+        return [HostRecord(**row) for row in self._rows(query)]
+
+    def end_run(self, end: RunFinished, hosts: Iterable[HostRecord]) -> None:
+        """Give a run that was cut off its end, and `hosts` of it what later runs made of them.
+
+        Their measurements are not counted again, and what was wished for stays as it is.
+        """
+        values = {"finished": end.time, "outcome": end.outcome, "exit_code": end.exit_code}
+
+        def work(connection: Connection) -> None:
+            for host in hosts:
+                put_host(connection, replace(host, run=end.run))
+            connection.execute(update(RUNS).where(RUNS.c.id == end.run).values(**values))
+
+        self._write(work)
 
     def host(self, name: str, limit: int = 20) -> list[HostRecord]:
         """What became of a host in its latest runs, newest first."""
