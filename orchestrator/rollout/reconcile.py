@@ -97,7 +97,8 @@ def _waits_for(
             hint=f"At once: orchestrate deploy --limit {wish.host} --model {wish.model}",
         )
     return HostError(
-        f"{wish.host} was tried {wish.attempts} times, next at {local(until)}: {wish.last_error}",
+        f"{wish.host} is tried again at {local(until)}, attempt {wish.attempts + 1}: "
+        f"{wish.last_error}",
         code="not_due",
         hint=f"At once: orchestrate reconcile --limit {wish.host}",
     )
