@@ -20,6 +20,7 @@ from orchestrator.planning.way_back import way_back
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
 from orchestrator.rollout.session import MAYBE_CUT
 from orchestrator.rollout.task import as_error, outcome_of
+from orchestrator.verify import conditions
 from orchestrator.verify.base import Subject
 from orchestrator.verify.result import Verdict
 
@@ -228,8 +229,13 @@ def verify_release(
         precision=release.artifact.precision,
         engine=release.engine.kind,
     )
-    baseline = surveyed.baselines.get(key) if compare_speed else None
-    return verify.verify(session.target, subject(session.root, release), baseline)
+    return verify.verify(
+        session.target,
+        subject(session.root, release),
+        surveyed.baselines.get(key) if compare_speed else None,
+        conditions=lambda: conditions.on_host(session.target),
+        announce=lambda said: session.enter("verify", release.id, said),
+    )
 
 
 def subject(root: str, release: Release) -> Subject:

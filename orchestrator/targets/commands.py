@@ -66,7 +66,7 @@ def script(*calls: str, with_probe: bool = False) -> bytes:
 
 
 def call(function: str, *arguments: str) -> str:
-    """A line that calls a function of host.sh with quoted arguments."""
+    """A line that calls a function of the helper with quoted arguments."""
     return " ".join([function, *map(quote, arguments)])
 
 

@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import CommandError
+from orchestrator.targets.commands import SIGN_WORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ def ask(target: Target, subject: Subject, line: str, *, stdin: bytes = b"") -> A
     UnreachableError when the connection breaks.
     """
     timeout = subject.verify.timeout
-    there = f"cd {quote(subject.folder)} && {line}"
+    there = f"cd {quote(subject.folder)} || exit; {SIGN_WORK}{line}"
     given = (there, stdin) if stdin else ("sh -s", f"{there} </dev/null\n".encode())
     try:
         completed = target.run(given[0], stdin=given[1], timeout=timeout)
