@@ -47,7 +47,9 @@ def survey_host(task: HostTask) -> Surveyed | Failed:
     try:
         session = HostSession(task.run, task.connection)
         state, facts = session.survey()
-        surveyed = Surveyed(task, session, facts, state.present, state.lock)
+        surveyed = Surveyed(
+            task, session, facts, state.present, state.lock, lock_age=state.lock_age
+        )
         if task.wanted is None:
             return surveyed
         session.enter("plan")

@@ -68,6 +68,7 @@ class Surveyed:
     """A host that answered, its open session, and the plan where one was asked for.
 
     `problems` are what speaks against the plan, `baselines` what its speed is held against.
+    `lock_age` is for how many seconds nothing was heard of whoever holds the `lock`.
     """
 
     task: HostTask
@@ -78,6 +79,7 @@ class Surveyed:
     plan: HostPlan | None = None
     problems: tuple[Problem, ...] = ()
     baselines: Mapping[BenchmarkKey, Baseline] = field(default_factory=dict)
+    lock_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,25 +157,11 @@ def test_status_of_hosts_that_do_not_answer(project):
     assert "Is the host on" in project.run("facts", code=5)
 
 
-def test_unlock_names_the_owner_and_breaks_only_what_was_agreed_to(project):
-    assert "Nothing was unlocked." in project.run("unlock", "--yes")
-    project.lock()
-    with pytest.raises(UsageError, match="no terminal"):
-        project.run("unlock")
-    assert (project.root / "lock").is_dir()
-    said = project.run("unlock", "--yes")
-    assert "here is locked by eve@elsewhere" in said
-    assert "Unlocked: here." in said
-    assert not (project.root / "lock").exists()
-    project.lock()
-    assert project.run("--json", "unlock", "--yes") == {"unlocked": ["here"]}
-
-
 def test_a_locked_host_is_left_alone(project):
     project.lock()
     said = project.run("deploy", "--yes", code=6)
     assert "1 locked" in said
-    assert "orchestrate unlock --limit here" in said
+    assert "orchestrate unlock here" in said
 
 
 def test_trust_adds_a_key_once_and_only_when_told_to(project, sshd_fleet, tmp_path):

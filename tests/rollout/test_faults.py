@@ -151,7 +151,7 @@ def test_a_lock_of_somebody_else_is_respected_until_broken(sshd_fleet, make_proj
     message = answer.hosts["host-1"]["error"]["message"]
     assert "eve@elsewhere since 2026-01-01 (deploy, run r0)" in message
     assert "locked by eve@elsewhere" in str(project.run("status").hosts["host-1"]["notes"])
-    assert project.run("unlock", "--yes").document["unlocked"] == ["host-1"]
+    assert project.run("unlock", "host-1", "--yes").document["unlocked"] == ["host-1"]
     assert project.run("deploy", "--yes").code == 0
 
 
