@@ -22,6 +22,7 @@ from orchestrator.rollout.session import MAYBE_CUT
 from orchestrator.rollout.task import as_error, outcome_of
 from orchestrator.verify import conditions
 from orchestrator.verify.base import Subject
+from orchestrator.verify.repeat import Patience
 from orchestrator.verify.result import Verdict
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ def verify_release(
         surveyed.baselines.get(key) if compare_speed else None,
         conditions=lambda: conditions.on_host(session.target),
         announce=lambda said: session.enter("verify", release.id, said),
+        patience=Patience(wait=session.run.halted.wait),
     )
 
 
