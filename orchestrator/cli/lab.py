@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.common import Context, pass_context
+from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.lab.fleet import LabStatus
+
+DEFAULT_HOSTS = "rpi:2,jetson:2,gpu:2"
 
 
 @click.group()
@@ -23,12 +26,11 @@ def command() -> None:
 
 
 @command.command()
+@click.argument("names", nargs=-1, metavar="[HOST]...")
 @click.option(
     "--hosts",
-    default="rpi:2,jetson:2,gpu:2",
-    show_default=True,
     metavar="KIND:N,...",
-    help="Kinds: rpi, jetson, gpu, cpu.",
+    help=f"Kinds: rpi, jetson, gpu, cpu; default: {DEFAULT_HOSTS}.",
 )
 @click.option(
     "--port-base",
@@ -43,14 +45,33 @@ def command() -> None:
     "--rate", type=click.IntRange(0), default=0, metavar="KBPS", help="KB/s a connection carries."
 )
 @pass_context
-def up(context: Context, hosts: str, port_base: int | None, latency: int, rate: int) -> None:
-    """Start the hosts and write inventory/lab.yml."""
+def up(
+    context: Context,
+    names: tuple[str, ...],
+    hosts: str | None,
+    port_base: int | None,
+    latency: int,
+    rate: int,
+) -> None:
+    """Start the hosts and write inventory/lab.yml; with HOST switch those on again.
+
+    Only hosts that `lab down HOST` switched off are started with HOST.
+    """
     from orchestrator.lab import fleet
     from orchestrator.lab.hosts import parse_hosts
 
+    if names:
+        if hosts or port_base or latency or rate:
+            raise UsageError(
+                "the options of `lab up` are those of a new lab, hosts of this one are named",
+                hint=f"orchestrate lab up {' '.join(names)}",
+            )
+        fleet.bring_up(context.project.root, names)
+        show(context, fleet.status(context.project.root))
+        return
     lab = fleet.up(
         context.project.root,
-        parse_hosts(hosts),
+        parse_hosts(hosts or DEFAULT_HOSTS),
         port_base=port_base or 0,
         latency=latency / 1000,
         rate=rate * 1000,
@@ -64,18 +85,26 @@ def up(context: Context, hosts: str, port_base: int | None, latency: int, rate: 
 @command.command()
 @pass_context
 def status(context: Context) -> None:
-    """The hosts that are up, and which of them are broken on purpose."""
+    """The hosts of the lab, and which of them are down or broken on purpose."""
     from orchestrator.lab import fleet
 
     show(context, fleet.status(context.project.root))
 
 
 @command.command()
+@click.argument("names", nargs=-1, metavar="[HOST]...")
 @pass_context
-def down(context: Context) -> None:
-    """Stop the hosts and delete all that they had."""
+def down(context: Context, names: tuple[str, ...]) -> None:
+    """Stop the hosts and delete all that they had; with HOST only switch those off.
+
+    A host that is off has lost its connections and all that ran there, and keeps its files.
+    """
     from orchestrator.lab import fleet
 
+    if names:
+        fleet.take_down(context.project.root, names)
+        show(context, fleet.status(context.project.root))
+        return
     was_up = fleet.down(context.project.root)
     context.console.print("The lab is gone." if was_up else "No lab is up.")
     context.emit({"lab": None, "was_up": was_up, "exit_code": 0})
@@ -118,7 +147,8 @@ def show(context: Context, lab: LabStatus | None) -> None:
     if lab is None:
         context.console.print("No lab is up.")
         return
-    table = Table("host", "group", "pretends to be", "port", "broken", box=None)
+    table = Table("host", "group", "pretends to be", "port", "", box=None)
     for host in lab.hosts:
-        table.add_row(host.name, host.group, host.identity, str(host.port), host.broken)
+        state = ", ".join(filter(None, ["" if host.up else "down", host.broken]))
+        table.add_row(host.name, host.group, host.identity, str(host.port), state)
     context.console.print(table)

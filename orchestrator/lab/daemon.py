@@ -20,15 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from orchestrator.errors import OrchestrateError
 from orchestrator.lab.hosts import lab_hosts
 from orchestrator.lab.layout import Layout, read_json, write_json
 from orchestrator.lab.link import Link
+from orchestrator.lab.processes import end_marked
 from orchestrator.lab.server import ADDRESS, HostServer, furnish, public_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 WATCH_SECONDS = 1.0
+PATIENCE = 5.0  # seconds for the processes of a host to end
 
 
 def main() -> None:
@@ -101,7 +104,7 @@ def _write_client_key(path: Path) -> str:
 
 
 class Control:
-    """What the control port can do: say how the hosts are, break and mend them, stop."""
+    """What the control port can do: tell how hosts are, switch, break and mend them, stop."""
 
     def __init__(
         self, servers: dict[str, HostServer], link: Link, token: str, stop: asyncio.Event
@@ -111,6 +114,7 @@ class Control:
         self._token = token
         self._stop = stop
         self._broken: dict[str, str] = {}
+        self._down: set[str] = set()
 
     async def carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request; `error` in it says why nothing was done."""
@@ -118,9 +122,15 @@ class Control:
             return {"error": "not the token of this lab"}
         match request.get("do"):
             case "status":
-                return {"pid": os.getpid(), "broken": self._broken}
+                return {"pid": os.getpid(), "broken": self._broken, "down": sorted(self._down)}
             case "stop":
                 self._stop.set()
+            case "down":
+                await self._take_down(request["hosts"])
+            case "up":
+                self._down.difference_update(request["hosts"])
+                for host in request["hosts"]:
+                    await self._listen(host)
             case "break":
                 await self._break(request["host"], request["how"])
             case "mend":
@@ -129,24 +139,40 @@ class Control:
                 return {"error": f"cannot do '{other}'"}
         return {}
 
+    async def _take_down(self, hosts: Iterable[str]) -> None:
+        """End the hosts' connections and all that runs there; what comes loose ends, too."""
+        for host in hosts:
+            self._down.add(host)
+            await self._listen(host)
+        await asyncio.gather(*(self._servers[host].close() for host in hosts))
+        for host in hosts:
+            await asyncio.to_thread(end_marked, self._token, host, patience=PATIENCE)
+
     async def _break(self, host: str, how: str) -> None:
-        await self._mend(host)
-        server = self._servers[host]
-        fault, _, number = how.partition(":")
-        if fault == "refuse":
-            await server.refuse()
-        elif fault == "new-host-key":
-            server.change_host_key(back=False)
-        else:
-            server.link = replace(self._link, cut_after=int(number))
+        self._undo(host)
         self._broken[host] = how
+        fault, _, number = how.partition(":")
+        if fault == "new-host-key":
+            self._servers[host].change_host_key(back=False)
+        elif fault == "cut-after":
+            self._servers[host].link = replace(self._link, cut_after=int(number))
+        await self._listen(host)
 
     async def _mend(self, host: str) -> None:
-        server = self._servers[host]
-        server.link = self._link
-        server.change_host_key(back=True)
-        await server.open()
+        self._undo(host)
+        await self._listen(host)
+
+    def _undo(self, host: str) -> None:
         self._broken.pop(host, None)
+        self._servers[host].link = self._link
+        self._servers[host].change_host_key(back=True)
+
+    async def _listen(self, host: str) -> None:
+        """Take connections, or no new ones where the host is down or refuses them."""
+        if host in self._down or self._broken.get(host) == "refuse":
+            await self._servers[host].refuse()
+        else:
+            await self._servers[host].open()
 
 
 async def _answer(
@@ -155,7 +181,7 @@ async def _answer(
     """Take one request, a line of JSON, and answer it with another."""
     try:
         answer = await control.carry_out(json.loads(await reader.readline()))
-    except (ValueError, KeyError, OSError) as exc:
+    except (ValueError, KeyError, OSError, OrchestrateError) as exc:
         answer = {"error": f"{type(exc).__name__}: {exc}"}
     writer.write(json.dumps(answer).encode() + b"\n")
     await writer.drain()

@@ -22,7 +22,7 @@ from orchestrator.lab.layout import Layout, make_private, read_json, write_json
 from orchestrator.lab.processes import MARK, end_marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 FAULTS = ("refuse", "cut-after:BYTES", "new-host-key")
@@ -32,13 +32,14 @@ ANSWER_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class LabHostStatus:
-    """A host of a lab that is up; `broken` says how, and is empty for a sound one."""
+    """A host of a lab; `broken` says how, and is empty for a sound one."""
 
     name: str
     group: str
     identity: str
     port: int
     broken: str = ""
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def status(project: Path) -> LabStatus | None:
                 identity=host.identity.name,
                 port=running["hosts"][host.name]["port"],
                 broken=answer["broken"].get(host.name, ""),
+                up=host.name not in answer["down"],
             )
             for host in lab_hosts(plan["hosts"])
         ),
@@ -120,6 +122,19 @@ def down(project: Path) -> bool:
     return True
 
 
+def take_down(project: Path, hosts: Sequence[str]) -> None:
+    """Switch hosts off: connections and all that runs there end, their files stay.
+
+    Raises UsageError, and switches none off, for an unknown host or when no lab is up.
+    """
+    _tell(project, hosts, {"do": "down", "hosts": [*hosts]})
+
+
+def bring_up(project: Path, hosts: Sequence[str]) -> None:
+    """Undo `take_down`; raises UsageError for an unknown host or when no lab is up."""
+    _tell(project, hosts, {"do": "up", "hosts": [*hosts]})
+
+
 def break_host(project: Path, host: str, how: str) -> None:
     """Make new connections to `host` fail: `refuse`, `cut-after:BYTES` or `new-host-key`.
 
@@ -131,22 +146,24 @@ def break_host(project: Path, host: str, how: str) -> None:
         bool(number) != wants_number or (wants_number and not number.isdecimal())
     ):
         raise UsageError(f"cannot break a host by '{how}'", hint=f"One of: {', '.join(FAULTS)}.")
-    _tell(project, host, {"do": "break", "how": how})
+    _tell(project, [host], {"do": "break", "host": host, "how": how})
 
 
 def mend_host(project: Path, host: str) -> None:
     """Undo `break_host`; raises UsageError for an unknown host or when no lab is up."""
-    _tell(project, host, {"do": "mend"})
+    _tell(project, [host], {"do": "mend", "host": host})
 
 
-def _tell(project: Path, host: str, request: dict[str, Any]) -> None:
+def _tell(project: Path, hosts: Sequence[str], request: dict[str, Any]) -> None:
     there = status(project)
     if there is None:
         raise UsageError("no lab is up", hint="orchestrate lab up")
-    if host not in {known.name for known in there.hosts}:
-        names = ", ".join(known.name for known in there.hosts)
-        raise UsageError(f"the lab has no host '{host}'", hint=f"Its hosts: {names}.")
-    answer = _ask(Layout(project.resolve()), {**request, "host": host}) or {}
+    known = {host.name: None for host in there.hosts}
+    for host in hosts:
+        if host not in known:
+            hint = f"Its hosts: {', '.join(known)}."
+            raise UsageError(f"the lab has no host '{host}'", hint=hint)
+    answer = _ask(Layout(project.resolve()), request) or {}
     if "error" in answer:
         raise OrchestrateError(f"lab: {answer['error']}", hint="See .orchestrate/lab/daemon.log.")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from orchestrator.lab.link import Link, bridge
-from orchestrator.lab.processes import MARK
+from orchestrator.lab.processes import HOST_MARK, MARK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,7 @@ def environment(folder: Path, token: str) -> dict[str, str]:
         "ORCHESTRATE_LAB_PATH": SYSTEM_PATH,
         "ORT_DISABLE_TELEMETRY": "1",
         MARK: token,
+        HOST_MARK: folder.name,
     }
 
 

@@ -49,6 +49,12 @@ def test_up_status_break_mend_down(project):
     assert [host["broken"] for host in broken["lab"]["hosts"]] == ["", "refuse"]
     assert orchestrate(project, "mend", "lab-cpu-1") == (0, document)
 
+    code, off = orchestrate(project, "down", "lab-rpi-1")
+    assert (code, [host["up"] for host in off["lab"]["hosts"]]) == (0, [False, True])
+    code, error = orchestrate(project, "up", "lab-rpi-1", "--hosts", "gpu:1")
+    assert (code, error["error"]["hint"]) == (2, "orchestrate lab up lab-rpi-1")
+    assert orchestrate(project, "up", "lab-rpi-1") == (0, document)
+
     assert orchestrate(project, "down") == (0, {"lab": None, "was_up": True, "exit_code": 0})
     assert orchestrate(project, "down") == (0, {"lab": None, "was_up": False, "exit_code": 0})
 

@@ -177,6 +177,38 @@ def test_refused_then_mended(tmp_path):
         assert lab.run("lab-rpi-1", "true").returncode == 0
 
 
+def test_hosts_that_are_off_lose_all_but_their_files(tmp_path):
+    with running(tmp_path, {"rpi": 1, "gpu": 2}) as lab:
+        token = read_json(lab.layout.plan)["token"]
+        off = ("lab-rpi-1", "lab-gpu-2")
+        for name in (*off, "lab-gpu-1"):
+            # A process that has left its session, and one on a connection that is open.
+            lab.run(name, "echo kept > file; setsid sleep 300 > /dev/null 2>&1 &")
+        with subprocess.Popen(lab.ssh("lab-rpi-1", "sleep 300"), stderr=subprocess.PIPE) as login:
+            wait_until(lambda: len(marked(token, "lab-rpi-1")) >= 2)
+            fleet.take_down(tmp_path, off)
+            assert login.wait(30) == 255
+        assert [host.up for host in fleet.status(tmp_path).hosts] == [False, True, False]
+        assert [len(marked(token, name)) for name in off] == [0, 0]
+        assert len(marked(token, "lab-gpu-1")) == 1
+        assert b"Connection refused" in lab.run("lab-gpu-2", "true").stderr
+
+        fleet.break_host(tmp_path, "lab-rpi-1", "new-host-key")
+        fleet.break_host(tmp_path, "lab-gpu-2", "cut-after:1")
+        fleet.mend_host(tmp_path, "lab-gpu-2")
+        assert b"Connection refused" in lab.run("lab-gpu-2", "true").stderr
+        fleet.bring_up(tmp_path, off)
+        assert all(host.up for host in fleet.status(tmp_path).hosts)
+        assert b"Host key verification failed" in lab.run("lab-rpi-1", "true").stderr
+        assert lab.run("lab-gpu-2", "cat file").stdout == b"kept\n"
+
+
+def test_no_host_goes_down_when_one_is_unknown(lab):
+    with pytest.raises(UsageError, match="the lab has no host 'lab-rpi-9'"):
+        fleet.take_down(lab.project, ["lab-rpi-1", "lab-rpi-9"])
+    assert fleet.status(lab.project) == lab.status
+
+
 def test_another_host_key_then_the_old_one(tmp_path):
     with running(tmp_path, ONE) as lab:
         fleet.break_host(tmp_path, "lab-rpi-1", "new-host-key")
