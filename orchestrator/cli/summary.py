@@ -55,9 +55,11 @@ def closing_lines(result: RunResult, total: str) -> str:
     closing = f"{before} · run {result.run} · exit {result.exit_code}"
     if result.aborted:
         closing = f"aborted: {result.aborted}\n{closing}"
-    left = any(host.error and host.error.code_given in NOT_BEGUN for host in result.hosts)
-    if result.aborted or left:
-        closing += f"\nGo on with the hosts that are left: orchestrate deploy --resume {result.run}"
+    go_on = f"orchestrate deploy --resume {result.run}"
+    if result.aborted and not result.interrupted:
+        closing += f"\nWhen it is mended, go on with the hosts that are left: {go_on}"
+    elif any(host.status is Status.SKIPPED and host.error for host in result.hosts):
+        closing += f"\nGo on with the hosts that are left: {go_on}"
     return closing
 
 

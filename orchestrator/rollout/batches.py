@@ -100,11 +100,14 @@ def exceeded(strategy: Strategy, fleet: int, statuses: Iterable[Status]) -> str:
 def canary_failure(canaries: Sequence[str], statuses: Mapping[str, Status]) -> str:
     """Why nothing may follow the canaries, empty when all that have an outcome passed."""
     bad = [c for c in canaries if c in statuses and statuses[c] not in PASSED]
+    by_status: dict[Status, list[str]] = {}
+    for canary in bad:
+        by_status.setdefault(statuses[canary], []).append(canary)
+    told = [f"{_names(c)} ({str(status).replace('_', ' ')})" for status, c in by_status.items()]
     if not bad:
         return ""
-    told = ", ".join(f"{c} ({str(statuses[c]).replace('_', ' ')})" for c in bad[:SHOWN])
-    more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    return f"{len(bad)} of {_count(len(canaries), 'canary host')} did not pass: {told}{more}"
+    which = "the canary" if len(canaries) == 1 else f"{len(bad)} of {len(canaries)} canaries"
+    return f"{which} did not pass: {'; '.join(told)}"
 
 
 def _named(strategy: Strategy, hosts: Sequence[str]) -> set[str]:

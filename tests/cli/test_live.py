@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli import live
-from orchestrator.events import HostFinished, Progress, StateEntered
+from orchestrator.events import BatchStarted, HostFinished, Progress, StateEntered
 
 
 @pytest.fixture
@@ -20,6 +20,10 @@ def drawn(table):
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table.draw())
     return [line.split() for line in console.export_text().splitlines()]
+
+
+def said(table):
+    return " ".join(word for line in drawn(table) for word in line)
 
 
 def progress(done, what="net.bin.gz"):
@@ -45,8 +49,27 @@ def test_hosts_that_finished_are_counted(clock):
     for host, status in (("pi-1", "deployed"), ("pi-2", "rolled_back"), ("pi-3", "deployed")):
         table.on_event(StateEntered(run="r", host=host, state="verify", release=None))
         table.on_event(HostFinished(run="r", host=host, outcome={"status": status}))
-    said = " ".join(word for line in drawn(table) for word in line)
-    assert said.endswith("3 of 3 hosts done: 2 deployed, 1 rolled back")
+    assert said(table).endswith("3 of 3 hosts done: 2 deployed, 1 rolled back")
+
+
+def test_a_host_that_is_put_back_later_counts_once(clock):
+    table = live.LiveTable(2, on_stdout=True)
+    for status in ("deployed", "rolled_back"):
+        table.on_event(HostFinished(run="r", host="pi-1", outcome={"status": status}))
+    assert said(table).endswith(" 1 of 2 hosts done: 1 rolled back")
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "hosts", "caption"),
+    [
+        ("canary", 1, ("pi-1",), "canary, 1 host · 0 of 9 hosts done"),
+        ("batch", 2, ("pi-2", "pi-3"), "batch 2 of 3, 2 hosts · 0 of 9 hosts done"),
+    ],
+)
+def test_the_batch_is_told(clock, kind, batch, hosts, caption):
+    table = live.LiveTable(9, on_stdout=True)
+    table.on_event(BatchStarted(run="r", kind=kind, batch=batch, batches=3, hosts=hosts))
+    assert said(table).endswith(caption)
 
 
 def test_off_a_terminal_nothing_is_drawn(capsys):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orchestrator.cli import summary
 from orchestrator.cli.common import Context
-from orchestrator.errors import UnreachableError, VerifyError
+from orchestrator.errors import HostError, UnreachableError, VerifyError
 from orchestrator.rollout.outcome import HostOutcome, RunResult, Status
 
 SLOW = VerifyError("too slow.", hint="Look at it.")
@@ -31,6 +31,39 @@ def test_a_log_has_one_line_a_host_worst_first(capsys):
         "pi-1  deployed     kata@v2 (a-1) · 40.0 MB sent",
     ]
     assert lines[-1] == "1 rolled back, 1 unreachable, 1 deployed · run r1 · exit 3"
+
+
+GO_ON = "go on with the hosts that are left: orchestrate deploy --resume r1"
+SKIPPED = HostOutcome("pi-4", Status.SKIPPED, error=HostError("not begun: why", hint="Do it."))
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (
+            {"aborted": "why"},
+            [
+                "pi-4  skipped  not begun: why",
+                "",
+                "aborted: why",
+                "1 skipped · run r1 · exit 0",
+                f"When it is mended, {GO_ON}",
+            ],
+        ),
+        (
+            {"interrupted": True},
+            [
+                "pi-4  skipped  not begun: why",
+                "",
+                "interrupted: 1 skipped · run r1 · exit 130",
+                GO_ON.capitalize(),
+            ],
+        ),
+    ],
+)
+def test_the_end_tells_why_hosts_were_left_out_and_how_to_go_on(capsys, options, lines):
+    summary.show(Context(), RunResult("r1", (SKIPPED,), **options))
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_a_terminal_shows_the_same(monkeypatch):

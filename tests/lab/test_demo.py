@@ -28,6 +28,8 @@ def test_the_demo_does_what_it_tells(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "wrong answers: golden error" in done.stdout
+    assert "aborted: 4 of 4 canaries did not pass" in done.stdout
+    assert "v2 never reached the other hosts" in done.stdout
     assert "the lab left nothing behind" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

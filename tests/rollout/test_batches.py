@@ -219,16 +219,24 @@ def test_why_a_rollout_stops_is_told_in_figures(options, statuses, said):
         ({"a": Status.DEPLOYED, "b": Status.UNCHANGED, "x": Status.FAILED}, ""),
         (
             {"a": Status.ROLLED_BACK, "b": Status.DEPLOYED},
-            "1 of 2 canary hosts did not pass: a (rolled back)",
+            "1 of 2 canaries did not pass: a (rolled back)",
         ),
         (
             {"b": Status.UNREACHABLE, "a": Status.LOCKED},
-            "2 of 2 canary hosts did not pass: a (locked), b (unreachable)",
+            "2 of 2 canaries did not pass: a (locked); b (unreachable)",
         ),
     ],
 )
 def test_a_canary_that_did_not_pass(statuses, said):
     assert canary_failure(["a", "b"], statuses) == said
+
+
+def test_canaries_that_did_not_pass_are_told_together():
+    canaries = [f"h{number}" for number in range(8)]
+    statuses = dict.fromkeys(canaries, Status.ROLLED_BACK) | {"h0": Status.LOCKED}
+    assert canary_failure(canaries, statuses) == (
+        "8 of 8 canaries did not pass: h0 (locked); h1, h2, h3, h4, h5 and 2 more (rolled back)"
+    )
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -86,7 +86,7 @@ def test_a_bad_version_stops_at_the_canary(make):
     answer = project.run("deploy", *V2)
     assert answer.code == 3
     assert answer.statuses() == {"a": "rolled_back", "b": "skipped", "c": "skipped"}
-    reason = "1 of 1 canary host did not pass: a (rolled back)"
+    reason = "the canary did not pass: a (rolled back)"
     assert answer.document["aborted"] == reason
     error = answer.hosts["b"]["error"]
     assert (error["code"], error["message"]) == ("aborted", f"not begun: {reason}")
