@@ -110,13 +110,14 @@ def tell_cut_off(history: History) -> None:
 
     for cut in journal.cut_off(history):
         if cut.in_flight:
-            say_cut_off(cut, "; they are settled as they are reached")
+            one = len(cut.in_flight) == 1
+            say_cut_off(cut, f"; {'it is' if one else 'they are'} settled when reached")
 
 
 def say_cut_off(cut: CutOff, more: str = "") -> None:
     """One line on stderr: which run, and how many hosts it left in the middle."""
     count = len(cut.in_flight)
-    flight = f"{count} {'host was' if count == 1 else 'hosts were'} in flight"
+    flight = f"{count or 'no'} {'host was' if count == 1 else 'hosts were'} in flight"
     click.echo(f"run {cut.run.id} was cut off: {flight}{more}", err=True)
 
 
