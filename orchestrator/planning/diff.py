@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ class HostPlan:
     """What one host should get, why, and what has to be done for it.
 
     `action` is `deploy` (what is missing or damaged of it is sent, then it is switched to),
-    `verify` (it is active but never passed here: a run was cut off) or `unchanged`. `steps` are the
-    states to go through. `bytes_to_send` counts missing blobs, less what arrived of them
-    before a cut, and texts. `config_diff` is a unified diff, empty when the config stays.
+    `verify` (it is active but never passed here, or a switch is not confirmed: a run was cut off)
+    or `unchanged`. `steps` are the states to go through. `bytes_to_send` counts missing blobs, less
+    what arrived of them before a cut, and texts. `config_diff` is a unified diff, empty when the
+    config stays.
     """
 
     host: str
@@ -50,7 +51,6 @@ def compare(
 ) -> HostPlan:
     """The plan that brings the host from `present` to `release`."""
     action = _action(release, present)
-    texts = sum(len(text.encode()) for text in release.texts.values())
     blobs = sum(present.missing_bytes(b.sha256, b.size) for b in release.blobs)
     return HostPlan(
         host=host,
@@ -60,9 +60,25 @@ def compare(
         present=present,
         action=action,
         steps=STEPS[action],
-        bytes_to_send=texts + blobs if action == "deploy" else 0,
+        bytes_to_send=_texts_size(release) + blobs if action == "deploy" else 0,
         config_diff=config_diff(release, present),
         reasons=(*_reasons(action, release, present), *_undecided(choice)),
+    )
+
+
+def unwell(plan: HostPlan, trouble: str) -> HostPlan:
+    """The plan of a host whose service has `trouble`: what was to stay is switched to anew.
+
+    Other plans, and all where the trouble is empty, are as they were.
+    """
+    if plan.action != "unchanged" or not trouble:
+        return plan
+    return replace(
+        plan,
+        action="deploy",
+        steps=STEPS["deploy"],
+        bytes_to_send=_texts_size(plan.release),
+        reasons=(f"the service is down: {trouble}", *_undecided(plan.choice)),
     )
 
 
@@ -88,7 +104,7 @@ def config_diff(release: Release, present: Present) -> str:
 def _action(release: Release, present: Present) -> Action:
     if present.current != release.id or damage(present):
         return "deploy"
-    return "unchanged" if present.passed(release.id) else "verify"
+    return "unchanged" if present.passed(release.id) and present.armed is None else "verify"
 
 
 def damage(present: Present) -> list[str]:
@@ -113,6 +129,10 @@ def damage(present: Present) -> list[str]:
     return found
 
 
+def _texts_size(release: Release) -> int:
+    return sum(len(text.encode()) for text in release.texts.values())
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
@@ -121,7 +141,7 @@ def _reasons(action: Action, release: Release, present: Present) -> list[str]:
     if action == "unchanged":
         return [f"{release.id} is active and passed here"]
     if action == "verify":
-        return [f"{release.id} is active but no verdict says that it passed here"]
+        return [_unverified(release, present)]
     reasons = damage(present)
     if present.current == release.id:
         return reasons
@@ -136,6 +156,12 @@ def _reasons(action: Action, release: Release, present: Present) -> list[str]:
     )
     wanted = [] if was == now else [f"{now} is wanted, {was} is active"]
     return [*reasons, *wanted, *changes(release, present)]
+
+
+def _unverified(release: Release, present: Present) -> str:
+    if present.armed is not None:
+        return f"run {present.armed.run} has not confirmed its switch to {present.armed.release}"
+    return f"{release.id} is active but no verdict says that it passed here"
 
 
 def changes(release: Release, present: Present, verb: str = "changes") -> list[str]:

@@ -24,7 +24,7 @@ from orchestrator.errors import (
     UnreachableError,
     VerifyError,
 )
-from orchestrator.planning.diff import missing_blobs
+from orchestrator.planning.diff import missing_blobs, unwell
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.preflight import preflight, preflight_error
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
@@ -37,8 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.host import Host
+    from orchestrator.planning.diff import HostPlan
     from orchestrator.planning.present import Armed, Present
     from orchestrator.planning.release import Release
+    from orchestrator.rollout.task import Wanted
 
 
 def survey_host(task: HostTask) -> Surveyed | Failed:
@@ -53,13 +57,23 @@ def survey_host(task: HostTask) -> Surveyed | Failed:
         if task.wanted is None:
             return surveyed
         session.enter("plan")
-        plan = plan_host(task.wanted.inputs(task.host, facts, state.present))
+        plan = _plan(session, task.wanted, task.host, facts, state.present)
         problems = preflight(plan, facts, now=time.time())
         return replace(surveyed, plan=plan, problems=problems)
     except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
         if session is not None:
             session.target.close()
         return Failed(task, as_error(exc, task.host.name))
+
+
+def _plan(
+    session: HostSession, wanted: Wanted, host: Host, facts: Facts, present: Present
+) -> HostPlan:
+    """The host's plan; its service is asked where all else is as it should be."""
+    plan = plan_host(wanted.inputs(host, facts, present))
+    if plan.action != "unchanged" or not plan.release.service.health:
+        return plan
+    return unwell(plan, session.health(plan.release.id))
 
 
 def deploy_host(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
@@ -110,7 +124,9 @@ def rollback_host(surveyed: Surveyed, to: str) -> HostOutcome:
     def work() -> HostOutcome:
         session = surveyed.session
         present = session.take_lock()
-        if present.current != surveyed.present.current:
+        if present.armed is not None:
+            present = _undo_foreign(session, present.armed)
+        elif present.current != surveyed.present.current:
             raise PreflightError(
                 f"{session.name} was switched to {present.current} in the meantime",
                 code="changed_meanwhile",
@@ -218,7 +234,7 @@ def _deploy(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
     if present.armed is not None and present.armed.release != current.release.id:
         present = _undo_foreign(session, present.armed)
     if present != surveyed.present:
-        current = plan_host(task.wanted.inputs(task.host, surveyed.facts, present))
+        current = _plan(session, task.wanted, task.host, surveyed.facts, present)
         surveyed = replace(surveyed, present=present, plan=current)
     if current.action == "unchanged":
         return outcome_of(surveyed, Status.UNCHANGED, current.release.id)

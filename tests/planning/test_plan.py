@@ -12,8 +12,9 @@ from orchestrator.errors import (
 )
 from orchestrator.fleet.host import Host
 from orchestrator.fleet.profile import EngineSpec, ServiceSpec
+from orchestrator.planning.diff import unwell
 from orchestrator.planning.plan import plan_host
-from orchestrator.planning.present import Present
+from orchestrator.planning.present import Armed, Present
 from tests.planning import samples
 from tests.planning.plans import ORT, TEMPLATES, inputs, on_host
 
@@ -51,6 +52,27 @@ def test_active_but_never_passed_is_verified(verdict):
     plan = plan_host(inputs(present=on_host(release, verdict=verdict)))
     assert (plan.action, plan.steps) == ("verify", ("verify", "commit"))
     assert plan.bytes_to_send == 0
+
+
+@pytest.mark.parametrize(("release", "back"), [("active", "old"), ("other", "active")])
+def test_a_switch_that_is_not_confirmed_is_no_pass(release, back):
+    active = plan_host(inputs()).release
+    names = {"active": active.id, "old": "old", "other": "other"}
+    present = on_host(active, armed=Armed("r1", names[release], names[back]))
+    plan = plan_host(inputs(present=present))
+    assert (plan.action, plan.steps) == ("verify", ("verify", "commit"))
+    assert plan.reasons == (f"run r1 has not confirmed its switch to {names[release]}",)
+
+
+def test_a_service_that_is_down_has_what_is_active_switched_to_anew():
+    first = plan_host(inputs())
+    unchanged = plan_host(inputs(present=on_host(first.release)))
+    sick = unwell(unchanged, "exit 7")
+    assert (sick.action, sick.steps) == ("deploy", first.steps)
+    assert sick.bytes_to_send == sum(len(t.encode()) for t in first.release.texts.values())
+    assert sick.reasons == ("the service is down: exit 7",)
+    assert unwell(unchanged, "") is unchanged
+    assert unwell(first, "exit 7") is first
 
 
 def test_release_that_lies_there_is_put_together_anew_without_its_blobs():

@@ -109,7 +109,7 @@ def test_what_cannot_be_planned_or_reached_spoils_no_status(sshd_fleet, tmp_path
     assert project.run("status").code == 5
 
 
-def test_a_service_that_is_down_is_told(sshd_fleet, tmp_path):
+def test_a_service_that_is_down_is_told_and_started(sshd_fleet, tmp_path):
     (host,) = fleet = sshd_fleet(1)
     service = {"activate": f"touch {UP}", "health": f"test -e {UP} || {{ echo dead; exit 7; }}"}
     project = file_project(tmp_path, fleet, service=service)
@@ -119,3 +119,7 @@ def test_a_service_that_is_down_is_told(sshd_fleet, tmp_path):
     answer = project.run("status", "--check")
     assert (answer.code, answer.hosts[host.name]["state"]) == (3, "drift")
     assert answer.hosts[host.name]["notes"] == ["the service is down: exit 7: dead"]
+    assert project.run("plan").hosts[host.name]["reasons"] == answer.hosts[host.name]["notes"]
+    assert project.run("deploy", "--yes").statuses() == {host.name: "deployed"}
+    assert project.run("status", "--check").code == 0
+    assert project.run("deploy", "--yes").statuses() == {host.name: "unchanged"}
