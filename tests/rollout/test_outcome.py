@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from orchestrator.rollout import runner as runners
 from orchestrator.rollout.outcome import HostOutcome, RunResult, Status, worst
 from orchestrator.rollout.runner import ThreadRunner
 
@@ -73,3 +74,87 @@ def test_an_interrupt_lets_the_running_finish_and_starts_no_more():
     assert started == [0]
     assert runner.interrupted
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_no_more_are_begun_once_that_is_said():
+    done = []
+
+    def work(number):
+        done.append(number)
+        return number
+
+    runner = ThreadRunner(1)
+    assert runner.run(work, [0, 1, 2], go_on=lambda: len(done) < 2) == [0, 1, None]
+    assert not runner.interrupted
+
+
+def test_a_defect_is_raised_after_the_others_have_ended():
+    ended = []
+
+    def work(number):
+        if number == 0:
+            raise ZeroDivisionError
+        ended.append(number)
+
+    with pytest.raises(ZeroDivisionError):
+        ThreadRunner(1).run(work, [0, 1])
+    assert ended == []
+
+
+def test_a_second_interrupt_ends_what_is_in_flight_and_leaves_what_hangs(monkeypatch):
+    monkeypatch.setattr(runners, "HALT_SECONDS", 0.3)
+    said = []
+    runner = ThreadRunner(2, lambda: said.append("stop"), lambda: said.append("halt"))
+    begun, released, never = threading.Barrier(3), threading.Event(), threading.Event()
+
+    def signals():
+        begun.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+        while "stop" not in said:
+            never.wait(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def work(name):
+        begun.wait(10)
+        (released if name == "ends" else never).wait(10)
+        return name
+
+    def halt(name):
+        assert runner.halted.is_set()
+        if name == "ends":
+            released.set()
+        raise ConnectionError  # of no matter: that host goes back by itself
+
+    sender = threading.Thread(target=signals)
+    sender.start()
+    assert runner.run(work, ["ends", "hangs", "waits"], halt=halt) == ["ends", None, None]
+    sender.join()
+    never.set()
+    assert said == ["stop", "halt"]
+    assert runner.run(work, ["waits"]) == [None], "it is remembered"
+
+
+def test_a_pause_ends_when_it_is_interrupted():
+    runner = ThreadRunner(1)
+    with runner.guard():
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        runner.wait(600)
+    assert runner.interrupted
+
+
+def test_a_question_is_ended_by_an_interrupt():
+    runner = ThreadRunner(1)
+    before = signal.getsignal(signal.SIGINT)
+
+    def question():
+        with runner.unguarded():
+            assert signal.getsignal(signal.SIGINT) is before
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(10)
+
+    with runner.guard():
+        with pytest.raises(KeyboardInterrupt):
+            question()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert runner.interrupted
+    assert signal.getsignal(signal.SIGINT) is before
