@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LAST = "last"
 MANY = 1000
+# The commands that bring hosts to a version, and say in their request to which.
+DEPLOYING = frozenset({"deploy", "reconcile"})
 NO_RUN: Mapping[str, Any] = {"run": None, "outcome": "unchanged", "exit_code": 0, "hosts": {}}
 
 
@@ -230,7 +232,7 @@ def _deploy_named(history: History, run: str) -> RunDetail:
     detail = known_run(history, run)
     if resumed := journal.resumes(detail.run):
         detail = known_run(history, resumed)
-    if detail.run.command != "deploy":
+    if detail.run.command not in DEPLOYING:
         raise UsageError(
             f"run {detail.run.id} was no deploy but a {detail.run.command}",
             hint="Name a deploy: orchestrate history",
