@@ -168,7 +168,7 @@ def _settle(context: Context, cut: CutOff, hosts: Sequence[Host]) -> RunResult:
 
     run, live = fleet.start(context, "resume", hosts, request={"resumes": cut.run.id})
     with live:
-        return run.settle(run.survey(hosts))
+        return run.settle(run.survey(hosts), {cut.run.id, *cut.resumed_by})
 
 
 def _end(history: History, cut: CutOff, known: Mapping[str, Host]) -> None:

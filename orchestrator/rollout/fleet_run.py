@@ -29,7 +29,7 @@ from orchestrator.rollout.task import Failed, HostTask, Surveyed, outcome_of
 from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.fleet.host import Host
@@ -206,9 +206,9 @@ class FleetRun:
         """Run the smoke benchmark of what is active on every surveyed host."""
         return self._work(survey, verify_host)
 
-    def settle(self, survey: Survey) -> RunResult:
-        """Bring every surveyed host that a run left in the middle to its end."""
-        return self._work(survey, settle_host)
+    def settle(self, survey: Survey, of: Container[str]) -> RunResult:
+        """Bring every surveyed host that one of the runs `of` left in the middle to its end."""
+        return self._work(survey, lambda s: settle_host(s, of))
 
     def abandon(self, survey: Survey) -> None:
         """Close the sessions of a run that ends before anything was touched."""

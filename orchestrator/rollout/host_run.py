@@ -34,7 +34,7 @@ from orchestrator.rollout.task import Failed, HostTask, Surveyed, as_error, outc
 from orchestrator.verify.result import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
     from pathlib import Path
 
     from orchestrator.fleet.facts import Facts
@@ -85,21 +85,22 @@ def deploy_host(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcom
     return _guarded(surveyed, lambda: _deploy(surveyed, blob_path))
 
 
-def settle_host(surveyed: Surveyed) -> HostOutcome:
+def settle_host(surveyed: Surveyed, of: Container[str] | None = None) -> HostOutcome:
     """Bring a host that a run left in the middle to its end: confirmed, or back where it was.
 
     An unconfirmed switch is verified and committed, or undone. Where the host has been switched and
-    confirmed, or has gone back by itself, that is told. Nothing is sent.
+    confirmed, or has gone back by itself, that is told. Nothing is sent. `of` are the runs that it is
+    about, None for any.
     """
 
     def work() -> HostOutcome:
         present = surveyed.session.take_lock()
-        return _settle(replace(surveyed, present=present))
+        return _settle(replace(surveyed, present=present), of)
 
     return _guarded(surveyed, work)
 
 
-def _settle(surveyed: Surveyed) -> HostOutcome:
+def _settle(surveyed: Surveyed, of: Container[str] | None = None) -> HostOutcome:
     session, present = surveyed.session, surveyed.present
     if present.armed is not None:
         release = session.read_release(present.armed.release)
@@ -107,7 +108,8 @@ def _settle(surveyed: Surveyed) -> HostOutcome:
     last: Mapping[str, object] = next(
         (line for line in reversed(present.audit) if line.get("what") in {"commit", "revert"}), {}
     )
-    if last.get("what") == "revert" and last.get("by") == "host":
+    ours = of is None or str(last.get("run")) in of
+    if last.get("what") == "revert" and last.get("by") == "host" and ours:
         error = HostError(
             f"it went back by itself: {last.get('reason')}",
             code="went_back",
