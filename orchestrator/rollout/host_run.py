@@ -89,8 +89,8 @@ def settle_host(surveyed: Surveyed, of: Container[str] | None = None) -> HostOut
     """Bring a host that a run left in the middle to its end: confirmed, or back where it was.
 
     An unconfirmed switch is verified and committed, or undone. Where the host has been switched and
-    confirmed, or has gone back by itself, that is told. Nothing is sent. `of` are the runs that it is
-    about, None for any.
+    confirmed, or has gone back by itself, that is told. Nothing is sent. `of` are the runs that it
+    is about, None for any.
     """
 
     def work() -> HostOutcome:
