@@ -66,7 +66,9 @@ def command(
         request = {"rest_of": rest.run}
         inventory, hosts, wanted = rest.inventory, rest.hosts, rest.wanted
     elif check:
-        return plan.show_plan(context, groups, limit, model, allow_inexact=allow_inexact)
+        return plan.show_plan(
+            context, groups, limit, model, allow_inexact=allow_inexact, strategy=strategy
+        )
     else:
         inventory, hosts = fleet.choose(context, groups, limit)
         wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
@@ -85,7 +87,7 @@ def command(
         plan.show_problems(context.console, survey.surveyed)
         if ask:
             order = run.order(survey)
-            context.console.print(order.stop or str(order))
+            context.console.print(f"Order: {order.stop or order}.")
             confirm("Go ahead?")
     except BaseException:
         run.abandon(survey)

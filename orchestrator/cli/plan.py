@@ -46,9 +46,16 @@ def show_plan(
     *,
     allow_inexact: bool = False,
     offline: bool = False,
+    strategy: Mapping[str, Any] | None = None,
 ) -> int:
-    """Print the plan and return the exit code; hosts that could not be asked count."""
+    """Print the plan and return the exit code; hosts that could not be asked count.
+
+    `strategy` are the flags that override `rollout:` in orchestrate.yml.
+    """
     from orchestrator.cli import fleet
+    from orchestrator.cli.strategy import with_flags
+    from orchestrator.rollout.batched import order_of
+    from orchestrator.rollout.batches import Order
     from orchestrator.rollout.outcome import worst
 
     inventory, hosts = fleet.choose(context, groups, limit)
@@ -57,6 +64,8 @@ def show_plan(
     plans: Sequence[HostPlan]
     surveyed: Sequence[Surveyed]
     failed: Sequence[Failed]
+    order = Order()
+    settings = with_flags(context.project.settings, strategy or {}, inventory)
     if offline:
         from orchestrator.rollout.offline import plan_from_cache
 
@@ -65,13 +74,17 @@ def show_plan(
     else:
         survey = fleet.look(context, "plan", hosts, wanted)
         plans, surveyed, failed = survey.plans, survey.surveyed, survey.failed
+        order = order_of(settings.rollout, survey)
     code = worst(f.error.exit_code for f in failed)
     if context.json:
         problems = {s.task.host.name: s.problems for s in surveyed}
-        context.emit({"exit_code": code, **document(plans, problems, failed)})
+        steps = [{"kind": step.kind, "hosts": step.hosts} for step in order.steps]
+        context.emit({"exit_code": code, "order": steps, **document(plans, problems, failed)})
     else:
         show(context.console, plans, failed)
         show_problems(context.console, surveyed)
+        if told := order.stop or str(order):
+            context.console.print(f"Order: {told}.")
     return code
 
 

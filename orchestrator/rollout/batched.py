@@ -22,6 +22,7 @@ from orchestrator.rollout.undo import not_put_back, put_back, undo_task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from orchestrator.fleet.strategy import Strategy
     from orchestrator.rollout.batches import Order, Step
     from orchestrator.rollout.fleet_run import FleetRun, Survey
     from orchestrator.rollout.outcome import HostOutcome
@@ -186,6 +187,16 @@ class BatchedRollout:
     def _note(self, outcome: HostOutcome) -> None:
         self.outcomes[outcome.host] = outcome
         self._run.publish(outcome)
+
+
+def order_of(strategy: Strategy, survey: Survey) -> Order:
+    """The canaries and batches in which a deploy begins the surveyed hosts."""
+    return batches.order(
+        strategy,
+        survey.hosts,
+        {s.task.host.name: s.facts.hardware_class for s in survey.surveyed if may_change(s)},
+        {failed.task.host.name for failed in survey.failed},
+    )
 
 
 def may_change(surveyed: Surveyed) -> bool:

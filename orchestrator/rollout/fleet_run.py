@@ -12,7 +12,7 @@ from orchestrator.errors import HaltedError, InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
 from orchestrator.planning.way_back import release_named, way_back
 from orchestrator.rollout import batches, this_process
-from orchestrator.rollout.batched import BatchedRollout, may_change
+from orchestrator.rollout.batched import BatchedRollout, order_of
 from orchestrator.rollout.host_run import (
     deploy_host,
     failed_outcome,
@@ -159,12 +159,7 @@ class FleetRun:
 
     def order(self, survey: Survey) -> batches.Order:
         """The canaries and batches in which a deploy begins the surveyed hosts."""
-        return batches.order(
-            self.settings.rollout,
-            survey.hosts,
-            {s.task.host.name: s.facts.hardware_class for s in survey.surveyed if may_change(s)},
-            {failed.task.host.name for failed in survey.failed},
-        )
+        return order_of(self.settings.rollout, survey)
 
     def deploy(self, survey: Survey, blob_path: Mapping[str, Path]) -> RunResult:
         """Bring every surveyed host to its plan's release, canaries first, then in batches."""

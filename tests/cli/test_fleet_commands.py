@@ -76,6 +76,15 @@ def test_plan_says_what_would_change_and_touches_nothing(project):
     assert not project.root.exists()
 
 
+def test_the_plan_tells_who_goes_first(project):
+    assert "Order: canary: here." in project.run("plan")
+    assert project.run("plan", "--json")["order"] == [{"kind": "canary", "hosts": ["here"]}]
+    told = project.run("deploy", "--check", "--canary", "none")
+    assert "Order: 1 host." in told
+    project.run("deploy", "--yes")
+    assert "Order:" not in project.run("plan")
+
+
 def test_plan_offline_needs_facts_that_were_seen(project):
     with pytest.raises(UsageError, match="no cached facts of here"):
         project.run("plan", "--offline")
