@@ -78,7 +78,7 @@ def test_plan_says_what_would_change_and_touches_nothing(project):
 
 def test_the_plan_tells_who_goes_first(project):
     assert "Order: canary: here." in project.run("plan")
-    assert project.run("plan", "--json")["order"] == [{"kind": "canary", "hosts": ["here"]}]
+    assert project.run("--json", "plan")["order"] == [{"kind": "canary", "hosts": ["here"]}]
     told = project.run("deploy", "--check", "--canary", "none")
     assert "Order: 1 host." in told
     project.run("deploy", "--yes")
