@@ -79,7 +79,9 @@ def sentence(host: HostOutcome) -> str:
     if host.status is Status.ROLLED_BACK and host.error:
         return f"to {host.active or host.release}: {one_line(host.error.message, host.error.hint)}"
     if host.status is Status.SKIPPED and host.error:
-        return host.error.message  # what to do next stands below all of them
+        # Why, where that is the same for all of them, and what to do next stand below them.
+        left_out = host.error.as_dict()["code"] in NOT_BEGUN
+        return "not begun" if left_out else host.error.message
     if host.error:
         return one_line(host.error.message, host.error.hint)
     parts = [f"{host.active} ({host.release})" if host.active else host.release or "nothing"]

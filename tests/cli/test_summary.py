@@ -34,7 +34,9 @@ def test_a_log_has_one_line_a_host_worst_first(capsys):
 
 
 GO_ON = "go on with the hosts that are left: orchestrate deploy --resume r1"
-SKIPPED = HostOutcome("pi-4", Status.SKIPPED, error=HostError("not begun: why", hint="Do it."))
+SKIPPED = HostOutcome(
+    "pi-4", Status.SKIPPED, error=HostError("not begun: why", code="aborted", hint="Do it.")
+)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ SKIPPED = HostOutcome("pi-4", Status.SKIPPED, error=HostError("not begun: why", 
         (
             {"aborted": "why"},
             [
-                "pi-4  skipped  not begun: why",
+                "pi-4  skipped  not begun",
                 "",
                 "aborted: why",
                 "1 skipped · run r1 · exit 0",
@@ -53,7 +55,7 @@ SKIPPED = HostOutcome("pi-4", Status.SKIPPED, error=HostError("not begun: why", 
         (
             {"interrupted": True},
             [
-                "pi-4  skipped  not begun: why",
+                "pi-4  skipped  not begun",
                 "",
                 "interrupted: 1 skipped · run r1 · exit 130",
                 GO_ON.capitalize(),
