@@ -47,6 +47,11 @@ class Present:
     replaced: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
 
+    @property
+    def half_switched(self) -> bool:
+        """Whether a switch was cut off between leaving the way back and switching."""
+        return self.armed is not None and self.armed.release != self.current
+
     def passed(self, release: str) -> bool:
         """Whether the last verdict on `release` here was a pass."""
         verdicts = [

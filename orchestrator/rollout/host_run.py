@@ -102,7 +102,9 @@ def settle_host(surveyed: Surveyed, of: Container[str] | None = None) -> HostOut
 
 def _settle(surveyed: Surveyed, of: Container[str] | None = None) -> HostOutcome:
     session, present = surveyed.session, surveyed.present
-    if present.armed is not None:
+    if present.armed is not None and present.half_switched:
+        present = _undo_foreign(session, present.armed)
+    elif present.armed is not None:
         release = session.read_release(present.armed.release)
         return switch(surveyed, release, done=Status.DEPLOYED)
     last: Mapping[str, object] = next(
@@ -154,6 +156,8 @@ def verify_host(surveyed: Surveyed) -> HostOutcome:
             )
         present = session.take_lock()
         current = present.current or current
+        if present.armed is not None and present.half_switched:
+            present = _undo_foreign(session, present.armed)
         if present.armed is not None:
             return _settle(replace(surveyed, present=present))
         try:
@@ -233,7 +237,9 @@ def _deploy(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
     if refused := preflight_error(session.name, surveyed.problems):
         raise refused
     present = session.take_lock()
-    if present.armed is not None and present.armed.release != current.release.id:
+    if present.armed is not None and (
+        present.half_switched or present.armed.release != current.release.id
+    ):
         present = _undo_foreign(session, present.armed)
     if present != surveyed.present:
         current = _plan(session, task.wanted, task.host, surveyed.facts, present)

@@ -289,6 +289,7 @@ def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
         "or ansible_become: true.",
         "space": f"Look at the disk: orchestrate facts --limit {host} --refresh",
         "no_rename": "Install coreutils, or busybox 1.33 or newer, on the host.",
+        "changed_meanwhile": "Somebody else switched it, without the lock.",
         "current_is_no_link": "Move it away: orchestrate makes it a link to the active release.",
         "audit": f"Look at the disk: orchestrate facts --limit {host} --refresh",
         "no_release": f"See what is there: orchestrate status --limit {host}",
@@ -306,6 +307,7 @@ def locked(owner_json: str, host: str, age: str | None = None) -> LockedError:
     except ValueError:
         owner = {}
     owner = owner if isinstance(owner, dict) else {}
+    owner.pop("age", None)
     if age is not None and age.lstrip("-").isdecimal():
         owner["age"] = int(age)
     who = owner.get("who", "somebody unknown")

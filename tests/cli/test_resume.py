@@ -106,6 +106,22 @@ def test_a_killed_deploy_is_settled_and_gone_on_with(make_fleet):
     assert (nothing.returncode, nothing.stdout[:20]) == (0, "Nothing left to do: ")
 
 
+def test_a_switch_that_was_cut_off_half_way_is_not_taken_for_done(make_fleet):
+    (host,), project = make_fleet(1)
+    before = (host.root_here / "current").readlink()
+    (home(host) / "go").unlink()
+    run = killed_at(project, [host], "deploy", "--model", "file@v2")
+    (home(host) / "go").touch()
+    (host.root_here / "current").unlink()
+    (host.root_here / "current").symlink_to(before)
+    answer = project.run("resume", run)
+    assert (answer.code, answer.statuses()) == (0, {host.name: "unchanged"})
+    assert active(host) == "v1"
+    assert not (host.root_here / "lock").exists()
+    assert project.run("deploy", "--resume", run, "--yes").code == 0
+    assert active(host) == "v2"
+
+
 def test_the_next_deploy_says_what_was_cut_off_and_settles_it(make_fleet):
     fleet, project = make_fleet(2)
     cut, gone = fleet

@@ -282,6 +282,8 @@ def test_a_current_that_is_a_folder_is_left_alone(host):
     os.mkdir(host.path("current"))
     with pytest.raises(PreflightError, match="is no link"):
         host.activate(release())
+    host.run(commands.drop_lock(host.root, "r1"))
+    assert not host.here("lock").exists()
 
 
 def test_text_on_the_host_cannot_pass_for_an_answer(host):
@@ -479,6 +481,43 @@ def test_what_a_crash_left_decided_is_finished(host):
     present = host.lock("r4")
     assert present.current == second.id
     assert "cut off" in present.audit[-1]["reason"]
+
+
+def test_a_way_back_that_cannot_be_read_leaves_what_is_active(host):
+    first = host.committed("net-v1-a")
+    host.here("lock/fired-r1").mkdir()
+    assert host.lock("r2").current == first.id
+    host.here("lock/armed-r0").mkdir()
+    host.run(commands.break_lock(host.root, "unlocked"))
+    assert host.present().current == first.id
+    assert not host.here("lock").exists()
+
+
+def test_nothing_is_confirmed_that_is_not_active(host):
+    first = host.committed("net-v1-a")
+    second = host.stage("net-v2-b")
+    host.activate(second, back=first.id)
+    host.here("current").unlink()
+    host.here("current").symlink_to(f"releases/{first.id}")
+    with pytest.raises(PreflightError, match="is not net-v2-b any more"):
+        host.commit(second)
+    assert host.present().armed.back == first.id
+
+
+def test_a_commit_that_cannot_be_written_down_yet_stays(host):
+    host.lock()
+    new = host.stage()
+    host.activate(new)
+    log = host.here("audit.log").rename(host.path("audit"))
+    host.here("audit.log").mkdir()
+    with contextlib.suppress(AssertionError):  # what the shell says of it
+        host.commit(new)
+    assert host.here("lock/kept-r1/line").exists()
+    host.here("audit.log").rmdir()
+    log.write_text(log.read_text() + '{"what":"comm')  # a full disk cut it off
+    log.rename(host.path("audit.log"))
+    assert host.lock("r2").passed(new.id)
+    assert [line["what"] for line in host.present().audit] == ["activate", "commit"]
 
 
 def test_a_commit_removes_what_nobody_needs_any_more(host):

@@ -27,9 +27,10 @@ own_lock() { # root, run: refuse to change anything without the lock
     fi
 }
 
-let_go() { # run: remove the lock if it is that one's
+let_go() { # run: remove the lock if it is that one's; not with a commit that is written nowhere else
     owner_run
     [ "$holder" = "$1" ] || return 0
+    [ ! -d "lock/kept-$1" ] || write_down "$1" || return 0
     rm -rf ".gone-$1"
     mv -T lock ".gone-$1" 2>/dev/null && rm -rf ".gone-$1"
 }

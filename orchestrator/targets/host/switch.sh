@@ -9,9 +9,10 @@
 # One rename(2) decides; whoever comes after a crash brings to its end what was decided. A timer needs
 # neither the controller nor the SSH session, and counts its own seconds: no clock can deceive it.
 
-record() { # an audit line
-    [ -z "$1" ] || { printf '%s\n' "$1" >>audit.log; } 2>/dev/null
-}
+record() { # an audit line; behind one that a full disk cut off it starts a new one
+    [ -z "$1" ] ||
+        { [ -z "$(tail -c 1 audit.log)" ] || echo && printf '%s\n' "$1"; } >>audit.log
+} 2>/dev/null
 
 announce() { # an audit line, written before it is acted on
     record "$1" || fail audit "cannot write $root/audit.log"
@@ -36,13 +37,15 @@ point_current() { # release or "", folder of the switch: in one rename(2), from 
 }
 
 arm() { # release, the one to go back to or "", seconds a command may take; guard.sh on stdin
+    [ -L current ] || [ ! -e current ] || fail current_is_no_link "$root/current is no link"
     [ -f "releases/$1/manifest.json" ] || fail no_release "$1"
     [ -z "$2" ] || [ -f "releases/$2/manifest.json" ] || fail no_release "$2"
     rm -rf lock/.arm
     mkdir lock/.arm && { cat >lock/.arm/guard.sh && echo "$1 ${2:--} $3" >lock/.arm/switch; } 2>/dev/null ||
         fail space "cannot write in $root/lock"
+    flush lock/.arm/* lock/.arm
     mv -T lock/.arm "lock/armed-$run" || fail permission "cannot write in $root/lock"
-    flush "lock/armed-$run"
+    flush lock
     start_timer "$run"
 }
 
@@ -61,13 +64,15 @@ activate() { # release
     say "activated $1"
 }
 
-go_back() { # run: undo its switch; fails where there is none to undo
+go_back() { # run: undo its switch, `undone` has to follow; fails where there is none to undo
     if [ -d "lock/armed-$1" ]; then
         sign "lock/armed-$1/by" 2>/dev/null
         mv -T "lock/armed-$1" "lock/fired-$1" 2>/dev/null
     fi
     [ -d "lock/fired-$1" ] || return 1
-    read -r release back seconds <"lock/fired-$1/switch"
+    back=
+    { read -r release back seconds <"lock/fired-$1/switch"; } 2>/dev/null
+    [ -n "$back" ] || return 1 # a damaged one tells nothing: what is active stays
     [ "$back" != - ] || back=
     stop_work
     point_current "$back" "lock/fired-$1"
@@ -77,7 +82,11 @@ go_back() { # run: undo its switch; fails where there is none to undo
         command_of "$release" deactivate "$seconds" ||
             trouble="; its deactivate command failed: $trouble"
     fi
-    rm -rf "lock/fired-$1"
+}
+
+undone() { # run: its switch was undone and that is written
+    rm -rf lock/.undone
+    mv -T "lock/fired-$1" lock/.undone 2>/dev/null && rm -rf lock/.undone
 }
 
 end_revert() { # run: one that was decided by a process that is no more
@@ -92,6 +101,7 @@ record_revert() { # run: what the host did without being told
     line="$line\"what\":\"revert\",\"release\":"
     if [ -n "$back" ]; then line="$line\"$back\""; else line="${line}null"; fi
     record "$line,\"from\":\"$release\",\"reason\":\"$text\"}"
+    undone "$1"
 }
 
 guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder of the switch
@@ -133,6 +143,7 @@ revert() { # root, run, audit lines: the controller's own way back; the lock sta
     own_lock "$1" "$2"
     if go_back "$run"; then
         record "$3"
+        undone "$run"
         say "reverted ${back:--}$trouble"
     else
         say "untouched"
@@ -144,6 +155,10 @@ commit() { # root, run, audit line, releases nobody needs any more
     own_lock "$1" "$2"
     line=$3
     shift 3
+    if { read -r release _ <"lock/armed-$run/switch"; } 2>/dev/null; then
+        [ "$(readlink current)" = "releases/$release" ] ||
+            fail changed_meanwhile "$root/current is not $release any more"
+    fi
     { printf '%s\n' "$line" >"lock/armed-$run/line" && sign "lock/armed-$run/by"; } 2>/dev/null ||
         fail audit "cannot write in $root/lock"
     flush "lock/armed-$run/line"
@@ -152,19 +167,21 @@ commit() { # root, run, audit line, releases nobody needs any more
         fail lock_lost "the host went back by itself just now"
     }
     rm -f "lock/kept-$run/guard.sh"
-    record "$line" && rm -rf "lock/kept-$run"
+    write_down "$run"
     collect "$@"
-    [ ! -d "lock/kept-$run" ] || end_commit "$run"
     let_go "$run"
     say "committed"
 }
 
-end_commit() { # run: what was confirmed and is not in audit.log yet
+write_down() { # run: what was confirmed and may not be in audit.log yet; fails on a full disk
     line=
     { read -r line <"lock/kept-$1/line"; } 2>/dev/null
-    grep -qsxF "$line" audit.log || record "$line" || return 0
+    grep -qsxF "$line" audit.log || record "$line" || return 1
     rm -rf "lock/kept-$1"
-    let_go "$1"
+}
+
+end_commit() { # run: one that was decided by a process that is no more
+    ! write_down "$1" || let_go "$1"
 }
 
 conclude() { # root, run, audit line: a verdict on what is active; let go
