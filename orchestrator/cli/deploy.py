@@ -51,6 +51,7 @@ def command(
     """
     from orchestrator.cli import fleet, plan
     from orchestrator.cli.resume import nothing_left, rest_of
+    from orchestrator.rollout import batch_run
 
     request: dict[str, Any] = {
         "model": model,
@@ -86,14 +87,14 @@ def command(
             plan.show(context.console, survey.plans, survey.failed)
         plan.show_problems(context.console, survey.surveyed)
         if ask:
-            order = run.order(survey)
+            order = batch_run.order_of(settings.rollout, survey)
             context.console.print(f"Order: {order.stop or order}.")
             confirm("Go ahead?")
     except BaseException:
         run.abandon(survey)
         raise
     with live:
-        result = run.deploy(survey, blobs)
+        result = batch_run.deploy(run, survey, blobs)
     return finish(context, result)
 
 

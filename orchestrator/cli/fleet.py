@@ -122,7 +122,7 @@ def start(
     Raises LockedError when another command switches hosts of the fleet project.
     """
     from orchestrator.cli.live import LiveTable
-    from orchestrator.cli.resume import tell_cut_off
+    from orchestrator.cli.cut_off import tell_cut_off
     from orchestrator.history import OpeningHistory
     from orchestrator.rollout.fleet_run import FleetRun
     from orchestrator.rollout.project_lock import SWITCHING

@@ -54,7 +54,7 @@ def show_plan(
     """
     from orchestrator.cli import fleet
     from orchestrator.cli.strategy import with_flags
-    from orchestrator.rollout.batched import order_of
+    from orchestrator.rollout.batch_run import order_of
     from orchestrator.rollout.batches import Order
     from orchestrator.rollout.outcome import worst
 

@@ -171,6 +171,7 @@ class Work:
 
     def _deploy(self, due: Sequence[Standing]) -> RunResult:
         from orchestrator.cli import fleet
+        from orchestrator.rollout.batch_run import deploy
         from orchestrator.rollout.reconcile import at_once
 
         hosts = [each.host for each in due if each.host is not None]
@@ -193,7 +194,7 @@ class Work:
             run.abandon(survey)
             raise
         with live:
-            return run.deploy(survey, blobs)
+            return deploy(run, survey, blobs)
 
     def _finish(self, standings: Sequence[Standing], *, interrupted: bool) -> int:
         from orchestrator.cli import summary

@@ -40,6 +40,7 @@ def command(context: Context, run: str | None) -> int:
     Exit status: 0 every host is settled, 3 some went back, 4 some are in neither state, 5 some
     could not be reached, 6 another command works on the fleet project or on a host.
     """
+    from orchestrator.cli.cut_off import say_cut_off
     from orchestrator.fleet import inventory
 
     context.project_lock("resume")
@@ -104,23 +105,6 @@ def nothing_left(context: Context, run: str) -> int:
     if not context.json:
         context.tell(f"Nothing left to do: every host of run {run} is where it should be.")
     return 0
-
-
-def tell_cut_off(history: History) -> None:
-    """Say which runs left hosts in the middle; to be asked while the project's lock is held."""
-    from orchestrator.rollout import journal
-
-    for cut in journal.cut_off(history):
-        if cut.in_flight:
-            one = len(cut.in_flight) == 1
-            say_cut_off(cut, f"; {'it is' if one else 'they are'} settled when reached")
-
-
-def say_cut_off(cut: CutOff, more: str = "") -> None:
-    """One line on stderr: which run, and how many hosts it left in the middle."""
-    count = len(cut.in_flight)
-    flight = f"{count or 'no'} {'host was' if count == 1 else 'hosts were'} in flight"
-    click.echo(f"run {cut.run.id} was cut off: {flight}{more}", err=True)
 
 
 def _chosen(history: History, run: str | None) -> tuple[CutOff | None, list[CutOff]]:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import HaltedError, InputError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
 from orchestrator.planning.way_back import release_named, way_back
-from orchestrator.rollout import batches, this_process
-from orchestrator.rollout.batched import BatchedRollout, order_of
+from orchestrator.rollout import this_process
 from orchestrator.rollout.host_run import (
-    deploy_host,
     failed_outcome,
     rollback_host,
     settle_host,
@@ -30,7 +28,6 @@ from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
-    from pathlib import Path
 
     from orchestrator.fleet.host import Host
     from orchestrator.fleet.settings import Settings
@@ -157,23 +154,6 @@ class FleetRun:
             raise _together(wrong)
         return survey
 
-    def order(self, survey: Survey) -> batches.Order:
-        """The canaries and batches in which a deploy begins the surveyed hosts."""
-        return order_of(self.settings.rollout, survey)
-
-    def deploy(self, survey: Survey, blob_path: Mapping[str, Path]) -> RunResult:
-        """Bring every surveyed host to its plan's release, canaries first, then in batches."""
-        with self.runner.guard():
-            baselines = self.baselines() if survey.changing else {}
-
-            def one(surveyed: Surveyed) -> HostOutcome:
-                return deploy_host(replace(surveyed, baselines=baselines), blob_path)
-
-            rollout = BatchedRollout(self, survey, self.order(survey), one, self._unreached(survey))
-            stopped = rollout.carry_out()
-            interrupted = self.runner.interrupted or rollout.declined
-            return self._result(survey, rollout.outcomes, interrupted=interrupted, aborted=stopped)
-
     def ways_back(self, survey: Survey, to: str | None) -> dict[str, tuple[str | None, str]]:
         """For each surveyed host what is active and what it goes back to.
 
@@ -251,13 +231,14 @@ class FleetRun:
             def one(surveyed: Surveyed) -> HostOutcome:
                 return function(replace(surveyed, baselines=baselines))
 
-            outcomes = self._unreached(survey) | self.work(one, survey.surveyed)
+            outcomes = self.unreached(survey) | self.work(one, survey.surveyed)
             for surveyed in survey.surveyed:
                 if surveyed.task.host.name not in outcomes:
                     outcomes[surveyed.task.host.name] = skipped_outcome(surveyed)
-            return self._result(survey, outcomes, interrupted=self.runner.interrupted)
+            return self.result(survey, outcomes, interrupted=self.runner.interrupted)
 
-    def _unreached(self, survey: Survey) -> dict[str, HostOutcome]:
+    def unreached(self, survey: Survey) -> dict[str, HostOutcome]:
+        """The outcomes of the hosts that could not be surveyed, by name, each published."""
         outcomes = {f.task.host.name: failed_outcome(f) for f in survey.failed}
         for outcome in outcomes.values():
             self.publish(outcome)
@@ -267,7 +248,7 @@ class FleetRun:
         self._halted.add(surveyed.task.host.name)
         surveyed.session.halt()
 
-    def _result(
+    def result(
         self,
         survey: Survey,
         outcomes: Mapping[str, HostOutcome],
@@ -275,6 +256,7 @@ class FleetRun:
         interrupted: bool,
         aborted: str | None = None,
     ) -> RunResult:
+        """What the run came to, in the order of its hosts; said to be finished."""
         hosts = tuple(outcomes[name] for name in survey.hosts)
         result = RunResult(self.id, hosts, interrupted=interrupted, aborted=aborted)
         self._finish(result.outcome, result.exit_code)

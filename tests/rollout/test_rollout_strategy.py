@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from orchestrator import cli
-from orchestrator.rollout import batched
+from orchestrator.rollout import batch_run
 from tests.rollout.conftest import tree
 from tests.rollout.file_project import file_project
 from tests.sshd import Fleet
@@ -328,7 +328,7 @@ def deploy_in_process(project, capsys, *words):
 
 def test_an_idle_connection_is_opened_again_before_a_host_is_begun(make, capsys, monkeypatch):
     project, hosts = make(a={}, first_deploy=False)
-    monkeypatch.setattr(batched, "FRESH", -1.0)
+    monkeypatch.setattr(batch_run, "FRESH", -1.0)
     document = deploy_in_process(project, capsys)
     assert document["exit_code"] == 0
     assert hosts["a"].log.count("Accepted publickey") == 2

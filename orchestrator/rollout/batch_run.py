@@ -14,25 +14,31 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import HostError
 from orchestrator.events import BatchStarted, RolloutAborted
 from orchestrator.rollout import batches
-from orchestrator.rollout.host_run import failed_outcome, skipped_outcome, survey_host
+from orchestrator.rollout.host_run import (
+    deploy_host,
+    failed_outcome,
+    skipped_outcome,
+    survey_host,
+)
 from orchestrator.rollout.outcome import Status
 from orchestrator.rollout.task import Failed, Surveyed, as_error
 from orchestrator.rollout.undo import not_put_back, put_back, undo_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from orchestrator.fleet.strategy import Strategy
     from orchestrator.rollout.batches import Order, Step
     from orchestrator.rollout.fleet_run import FleetRun, Survey
-    from orchestrator.rollout.outcome import HostOutcome
+    from orchestrator.rollout.outcome import HostOutcome, RunResult
 
 # Seconds after which a connection that was idle is opened again before a host is begun: on a bad
 # link it may be dead without anybody having noticed.
 FRESH = 30.0
 
 
-class BatchedRollout:
+class BatchRun:
     """One deploy over the fleet; `outcomes` holds what is known, by host.
 
     `declined` is set when the operator answered a question between two batches with no.
@@ -187,6 +193,24 @@ class BatchedRollout:
     def _note(self, outcome: HostOutcome) -> None:
         self.outcomes[outcome.host] = outcome
         self._run.publish(outcome)
+
+
+def deploy(run: FleetRun, survey: Survey, blob_path: Mapping[str, Path]) -> RunResult:
+    """Bring every surveyed host to its plan's release, canaries first, then in batches.
+
+    `blob_path` maps digests to files here.
+    """
+    with run.runner.guard():
+        baselines = run.baselines() if survey.changing else {}
+
+        def one(surveyed: Surveyed) -> HostOutcome:
+            return deploy_host(replace(surveyed, baselines=baselines), blob_path)
+
+        order = order_of(run.settings.rollout, survey)
+        batch_run = BatchRun(run, survey, order, one, run.unreached(survey))
+        stopped = batch_run.carry_out()
+        interrupted = run.runner.interrupted or batch_run.declined
+        return run.result(survey, batch_run.outcomes, interrupted=interrupted, aborted=stopped)
 
 
 def order_of(strategy: Strategy, survey: Survey) -> Order:
