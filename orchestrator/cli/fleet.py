@@ -121,8 +121,8 @@ def start(
     `request` is what the history keeps of what was asked for.
     Raises LockedError when another command switches hosts of the fleet project.
     """
-    from orchestrator.cli.live import LiveTable
     from orchestrator.cli.cut_off import tell_cut_off
+    from orchestrator.cli.live import LiveTable
     from orchestrator.history import OpeningHistory
     from orchestrator.rollout.fleet_run import FleetRun
     from orchestrator.rollout.project_lock import SWITCHING

@@ -247,7 +247,7 @@ def test_a_question_stands_between_the_batches(make, answer, code, b):
         project, (b"Go ahead?", b"y\n"), (b"Begin batch 1 of 1 (1 host)?", answer)
     )
     assert ended == code
-    assert "canary: a; then 1 host\n" in out
+    assert "Order: canary: a; then 1 host.\n" in out
     assert "So far: 1 deployed. Begin" in said
     assert [active(hosts[name]) for name in "ab"] == ["file-v2", b]
     assert ("aborted: the answer before batch 1 of 1 was no" in out) == (code == 130)
