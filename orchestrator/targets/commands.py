@@ -304,7 +304,7 @@ def locked(owner_json: str, host: str, age: str | None = None) -> LockedError:
     """
     try:
         owner = json.loads(owner_json)
-    except ValueError:
+    except (ValueError, RecursionError):
         owner = {}
     owner = owner if isinstance(owner, dict) else {}
     owner.pop("age", None)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -491,6 +492,22 @@ def test_a_way_back_that_cannot_be_read_leaves_what_is_active(host):
     host.run(commands.break_lock(host.root, "unlocked"))
     assert host.present().current == first.id
     assert not host.here("lock").exists()
+
+
+def test_a_way_back_that_was_removed_by_hand_leaves_what_is_active(host):
+    first = host.committed("net-v1-a")
+    second = host.stage("net-v2-b")
+    host.activate(second, back=first.id)
+    shutil.rmtree(host.path(f"releases/{first.id}"))
+    host.run(commands.break_lock(host.root, "unlocked"))
+    present = host.present()
+    assert (present.current, present.passed(second.id)) == (second.id, False)
+    assert not host.here("lock").exists()
+
+
+@pytest.mark.parametrize("owner", ["[" * 100_000, '{"age":"x"}', "[1]", '{"age":Infinity}'])
+def test_an_owner_that_cannot_be_read_is_somebody_unknown(owner):
+    assert "somebody unknown" in commands.locked(owner, "pi-1").message
 
 
 def test_nothing_is_confirmed_that_is_not_active(host):

@@ -70,6 +70,7 @@ report_lacks() { # programs that the helper cannot do without
     done
     command -v openssl >/dev/null 2>&1 || command -v sha256sum >/dev/null 2>&1 ||
         command -v shasum >/dev/null 2>&1 || say "lacks sha256sum"
+    [ -r /proc/self/stat ] || say "lacks /proc"
     case $(mv --help 2>&1) in *-T*) ;; *) say "lacks mv -T" ;; esac
 }
 

@@ -74,6 +74,8 @@ go_back() { # run: undo its switch, `undone` has to follow; fails where there is
     { read -r release back seconds <"lock/fired-$1/switch"; } 2>/dev/null
     [ -n "$back" ] || return 1 # a damaged one tells nothing: what is active stays
     [ "$back" != - ] || back=
+    lies_here "$back" || back=$release # removed by hand: better unverified than nothing
+    lies_here "$back" || back=
     stop_work
     point_current "$back" "lock/fired-$1"
     if [ -n "$back" ]; then
@@ -82,6 +84,10 @@ go_back() { # run: undo its switch, `undone` has to follow; fails where there is
         command_of "$release" deactivate "$seconds" ||
             trouble="; its deactivate command failed: $trouble"
     fi
+}
+
+lies_here() { # release or ""
+    [ -z "$1" ] || [ -f "releases/$1/manifest.json" ]
 }
 
 undone() { # run: its switch was undone and that is written
