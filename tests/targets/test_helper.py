@@ -510,6 +510,16 @@ def test_an_owner_that_cannot_be_read_is_somebody_unknown(owner):
     assert "somebody unknown" in commands.locked(owner, "pi-1").message
 
 
+def test_no_switch_is_begun_in_a_lock_that_changed_hands_meanwhile(host):
+    new = host.committed("net-v1-a")
+    lines = commands.activate(host.root, "r1", new, None, {}, patience=60).decode()
+    slow = lines.replace("\nannounce ", '\nlet_go r1; make_lock r2 \'{"run":"r2"}\'; announce ', 1)
+    assert slow != lines
+    with pytest.raises(LockedError, match="any more"):
+        host.run(slow.encode())
+    assert host.present().armed is None
+
+
 def test_nothing_is_confirmed_that_is_not_active(host):
     first = host.committed("net-v1-a")
     second = host.stage("net-v2-b")

@@ -44,6 +44,8 @@ arm() { # release, the one to go back to or "", seconds a command may take; guar
     mkdir lock/.arm && { cat >lock/.arm/guard.sh && echo "$1 ${2:--} $3" >lock/.arm/switch; } 2>/dev/null ||
         fail space "cannot write in $root/lock"
     flush lock/.arm/* lock/.arm
+    owner_run # checking files takes long, and .arm would go into whoever's lock this is by now
+    [ "$holder" = "$run" ] || fail lock_lost "the lock on $root is not held by run $run any more"
     mv -T lock/.arm "lock/armed-$run" || fail permission "cannot write in $root/lock"
     flush lock
     start_timer "$run"
