@@ -30,13 +30,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.needs import find_program, missing, needs_program
-from tests.proxy import Cut, known_hosts_option, random_loopback_address
+from tests.proxy import known_hosts_option, random_loopback_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Self
-
-__all__ = ["Cut", "Fleet", "Process", "Sshd", "needs_busybox", "sshd_fleet", "write_key_pair"]
 
 HOW_TO_GET_SSHD = "apt-get install openssh-server"
 HOW_TO_GET_BUSYBOX = "apt-get install busybox-static"

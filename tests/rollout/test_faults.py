@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.sshd import Cut
+from tests.proxy import Cut
 
 MEGABYTE = 1_000_000
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tests.rollout.conftest import tree
-from tests.sshd import Cut
+from tests.proxy import Cut
 
 OK = 'echo "{\\"ok\\": true, \\"metrics\\": {}}"'
 

@@ -20,7 +20,8 @@ from orchestrator.errors import (
 from orchestrator.fleet.host import Host
 from orchestrator.targets import commands, connect, ssh, trust
 from orchestrator.targets.connection import ConnectionSpec, connection_spec
-from tests.sshd import Cut, write_key_pair
+from tests.proxy import Cut
+from tests.sshd import write_key_pair
 
 
 def spec_of(host, **variables):

@@ -241,11 +241,9 @@ class Lab:
         return found
 
     def work(self) -> dict[int, str]:
-        """The processes without timers: one whose switch is decided ends within a second."""
-        found = self.processes()
-        timers = {pid for pid, argv in found.items() if "guard.sh wait" in argv}
-        waiting = {pid for timer in timers for pid in descendants(timer)}
-        return {pid: argv for pid, argv in found.items() if pid not in timers | waiting}
+        """The processes without timers, each of which ends within a second of the decision."""
+        timers = ("guard.sh wait ", "sleep 1 ")
+        return {p: argv for p, argv in self.processes().items() if not argv.endswith(timers)}
 
     def power_off(self) -> None:
         """End everything on the host at once."""
