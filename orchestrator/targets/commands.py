@@ -61,7 +61,7 @@ def script(*calls: str, with_probe: bool = False) -> bytes:
     parts = [f"at={quote(MARK)}", helper()]
     if with_probe:
         parts.append(probe.script())
-    parts.append("main() {\n" + "\n".join(calls) + "\n}\nmain </dev/null\n")
+    parts.append("main() {\n" + "\n".join(calls) + "\n}\nmain </dev/null\nexit 0\n")
     return "\n".join(parts).encode()
 
 
@@ -226,7 +226,7 @@ class Answer:
 def answers(completed: Completed, host: str) -> list[Answer]:
     """The helper's answers; raises the HostError that its `error` line stands for.
 
-    Raises CommandError when the helper did not run at all.
+    Raises CommandError when the helper did not run, or was killed before it came to its end.
     """
     found = [
         Answer(tag, text)
@@ -237,16 +237,17 @@ def answers(completed: Completed, host: str) -> list[Answer]:
     for answer in found:
         if answer.tag == "error":
             raise _error(answer.text, found, host)
-    if not found and completed.exit_status == TIMED_OUT:
+    if completed.exit_status == TIMED_OUT:
         raise CommandError(
             f"{host} did not end the helper in time",
             code="timeout",
             hint="Raise command_timeout in orchestrate.yml if the host is only slow.",
         )
-    if not found:
+    if not found or completed.exit_status != 0:
         last = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
+        what = "come to its end" if found else "run"
         raise CommandError(
-            f"the helper did not run on {host}: exit {completed.exit_status}"
+            f"the helper did not {what} on {host}: exit {completed.exit_status}"
             + (f", {last[0]}" if last else ""),
             hint="Does the login shell there run `sh -s`, and is sudo allowed where it is needed?",
         )

@@ -15,7 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import LockedError, PreflightError, ServiceError, TransferError
+from orchestrator.errors import (
+    CommandError,
+    LockedError,
+    PreflightError,
+    ServiceError,
+    TransferError,
+)
 from orchestrator.fleet.profile import EngineSpec, ServiceSpec, VerifySpec
 from orchestrator.models.manifest import Artifact
 from orchestrator.planning.present import Armed
@@ -518,6 +524,14 @@ def test_no_switch_is_begun_in_a_lock_that_changed_hands_meanwhile(host):
     with pytest.raises(LockedError, match="any more"):
         host.run(slow.encode())
     assert host.present().armed is None
+
+
+@pytest.mark.parametrize(("status", "code"), [(124, "timeout"), (137, "command_failed")])
+def test_a_helper_that_was_killed_has_not_done_its_work(status, code):
+    began = Completed(status, f"{commands.MARK}root /opt/orchestrate\n", "")
+    with pytest.raises(CommandError) as caught:
+        commands.answers(began, "pi-1")
+    assert caught.value.as_dict()["code"] == code
 
 
 def test_nothing_is_confirmed_that_is_not_active(host):
