@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from tests.rollout.conftest import tree
 from tests.proxy import Cut
+from tests.rollout.conftest import tree
 
 OK = 'echo "{\\"ok\\": true, \\"metrics\\": {}}"'
 
