@@ -38,6 +38,10 @@ class ControllerDiedError(BaseException):
     """The controller's process ended here: nothing that it still wants to do is done."""
 
 
+class PromiseBrokenError(BaseException):
+    """What must hold does not, told past all that turns errors into outcomes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something that happens at a command of the controller; `at` counts changes or attempts."""
@@ -364,10 +368,13 @@ class Controller:
             raise unreachable(target.host)
         self._count += 1
         fault = self._faults.pop(self._count, None)
-        if fault is None:
-            return deliver(None)
-        self.scene.tally.faults[fault.kind, self.state] += 1
-        return FAULTS[fault.kind](self, target, deliver, fault)
+        try:
+            if fault is None:
+                return deliver(None)
+            self.scene.tally.faults[fault.kind, self.state] += 1
+            return FAULTS[fault.kind](self, target, deliver, fault)
+        except AssertionError as broken:
+            raise PromiseBrokenError(str(broken)) from broken
 
     def _check_alive(self) -> None:
         if not self.alive:

@@ -45,6 +45,7 @@ from tests.rollout.faulty_hosts import (
     PATIENCE,
     ControllerDiedError,
     Fault,
+    PromiseBrokenError,
     Scene,
     Tally,
 )
@@ -65,7 +66,6 @@ FACTS = Facts(
 # What is known not to hold. Each has a test below that shows it, and the rollouts go round it.
 OPEN = frozenset(
     {
-        "a killed helper counts as done",
         "late commands are not fenced",
         "temporary folders stay",
         "a lock stays where nothing is to be done",
@@ -272,6 +272,8 @@ class Rollouts(RuleBasedStateMachine):
             yield
         except ControllerDiedError:
             pass
+        except PromiseBrokenError as broken:
+            raise AssertionError(str(broken)) from broken
         finally:
             self.scene.working.remove(controller)
             self.scene.alive.discard(controller.pid)
