@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator import engines
@@ -96,8 +96,25 @@ def weigh(
 ) -> tuple[tuple[Candidate, ...], tuple[Artifact, EngineSpec] | None]:
     """Every candidate's fate and what was chosen, if anything.
 
+    Where the disk is too full for all of them, the first that fits otherwise is taken: one full
+    disk must not keep a version from the other hosts, and `preflight` keeps it from this one.
     Raises SettingsError where the profile names an engine kind that is not supported.
     """
+    fates, chosen = _weigh(version, profile, facts, present, allow_inexact=allow_inexact)
+    if chosen is None:
+        roomy = replace(facts, disk=replace(facts.disk, free_mb=0))
+        fates, chosen = _weigh(version, profile, roomy, present, allow_inexact=allow_inexact)
+    return tuple(_though_full(fate, facts, present) for fate in fates), chosen
+
+
+def _weigh(
+    version: ModelVersion,
+    profile: Profile,
+    facts: Facts,
+    present: Present,
+    *,
+    allow_inexact: bool,
+) -> tuple[list[Candidate], tuple[Artifact, EngineSpec] | None]:
     fates: list[Candidate] = []
     chosen: tuple[Artifact, EngineSpec] | None = None
     chosen_name = ""
@@ -122,7 +139,7 @@ def weigh(
             chosen = (artifact, engine)
             fates.append(Candidate(wish, artifact, True, _taken(artifact, engine)))
             chosen_name = fates[-1].name
-    return tuple(fates), chosen
+    return fates, chosen
 
 
 def memory_needed_mb(artifact: Artifact) -> int:
@@ -190,6 +207,14 @@ def _disk(artifact: Artifact, facts: Facts, present: Present) -> str:
     if needed <= facts.disk.free_mb:
         return ""
     return f"needs {needed} MiB of disk, {facts.disk.free_mb} are free"
+
+
+def _though_full(candidate: Candidate, facts: Facts, present: Present) -> Candidate:
+    """The candidate with what its disk lacks, if it was taken all the same."""
+    if not candidate.taken or candidate.artifact is None:
+        return candidate
+    lack = _disk(candidate.artifact, facts, present)
+    return replace(candidate, reason=f"{candidate.reason}, though it {lack}") if lack else candidate
 
 
 def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion) -> str:
