@@ -1,12 +1,13 @@
 """What hosts that a deploy could not reach should get when they are back.
 
-A wish comes from a deploy that ended without being aborted, and goes when the host was reached.
+A wish comes from a deploy that ended without being aborted, and goes when the host was reached, or
+was lost in the middle of a switch.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
@@ -14,6 +15,8 @@ from orchestrator.events import RunFinished
 from orchestrator.history.tables import HOSTS, MILESTONES, RUNS, WISHES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from orchestrator.events import HostFinished
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 ABORTED = "rollout_aborted"
 RECONCILE = "reconcile"
 UNREACHABLE = "unreachable"
+# Unreachable, but lost in the middle of its switch: the version may be what took the host down.
+LOST_IN_SWITCH = "left_to_itself"
 # Outcomes of hosts that were brought to a release, or back to one. One that is locked or was not
 # begun is where it was before.
 REACHED = frozenset({"deployed", "unchanged", "rolled_back", "failed"})
@@ -52,8 +57,16 @@ def follow(connection: Connection, event: HostFinished | RunFinished) -> None:
     if isinstance(event, RunFinished):
         if command != RECONCILE:
             _record(connection, event)
-    elif command == "rollback" or (command in OVERRULING and event.outcome["status"] in REACHED):
+    elif command == "rollback" or (command in OVERRULING and _ends_a_wish(event.outcome)):
         forget(connection, event.host)
+
+
+def _ends_a_wish(outcome: Mapping[str, Any]) -> bool:
+    return outcome["status"] in REACHED or _lost_in_switch(outcome)
+
+
+def _lost_in_switch(outcome: Mapping[str, Any]) -> bool:
+    return (outcome.get("error") or {}).get("code") == LOST_IN_SWITCH
 
 
 def forget(connection: Connection, host: str) -> None:
@@ -83,7 +96,7 @@ def _record(connection: Connection, event: RunFinished) -> None:
         HOSTS.c.run == event.run, HOSTS.c.status == UNREACHABLE
     )
     for host, outcome in connection.execute(missed).all():
-        if host in wanted:
+        if host in wanted and not _lost_in_switch(outcome):
             wish = Wish(
                 host=host,
                 model=wanted[host],

@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.events import HostFinished, RolloutAborted, RunFinished, RunStarted
 from orchestrator.history import open_history
+from orchestrator.history.wishes import LOST_IN_SWITCH
 
 
 @pytest.fixture
@@ -25,8 +26,9 @@ def tell(history, run, command, outcomes, *, version="v1", aborted=False, time=1
     history.on_event(
         RunStarted(run=run, time=time, command=command, hosts=hosts, user="me", request=request)
     )
-    for host, status in outcomes.items():
-        error = {"code": status, "message": f"{host} {status}", "hint": ""}
+    for host, told in outcomes.items():
+        status = "unreachable" if told == LOST_IN_SWITCH else told
+        error = {"code": told, "message": f"{host} {told}", "hint": ""}
         outcome = {"status": status, "error": error, "verify": None, "artifact": None}
         history.on_event(HostFinished(run=run, time=time + 1, host=host, outcome=outcome))
     if aborted:
@@ -75,6 +77,9 @@ def test_a_later_deploy_replaces_a_wish(history):
         ("reconcile", "rolled_back", False),
         ("reconcile", "unreachable", True),
         ("reconcile", "skipped", True),
+        # The version may be what took the host down.
+        ("reconcile", LOST_IN_SWITCH, False),
+        ("deploy", LOST_IN_SWITCH, False),
         ("resume", "deployed", False),
         ("rollback", "rolled_back", False),
         ("rollback", "unreachable", False),  # whoever goes back wants no newer version there
@@ -106,4 +111,9 @@ def test_attempts_are_counted_and_wishes_forgotten(history):
     assert (wish.attempts, wish.next_attempt, wish.last_error) == (2, 6000.0, "second")
     history.forget("a")
     history.forget("a")
+    assert wished(history) == {"b": "net@v1"}
+
+
+def test_a_host_lost_in_its_switch_is_not_wished_for(history):
+    tell(history, "r1", "deploy", {"a": LOST_IN_SWITCH, "b": "unreachable"})
     assert wished(history) == {"b": "net@v1"}
