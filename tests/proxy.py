@@ -145,6 +145,8 @@ class Cut:
             except OSError:
                 shut(client)
                 continue
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._pairs.append((client, server))
             self._pump("there", client, server)
