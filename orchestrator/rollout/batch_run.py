@@ -11,8 +11,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, InputError, PreflightError
 from orchestrator.events import BatchStarted, RolloutAborted
+from orchestrator.planning.diff import missing_blobs
 from orchestrator.rollout import batches
 from orchestrator.rollout.host_run import (
     deploy_host,
@@ -20,8 +21,8 @@ from orchestrator.rollout.host_run import (
     skipped_outcome,
     survey_host,
 )
-from orchestrator.rollout.outcome import Status
-from orchestrator.rollout.task import Failed, Surveyed, as_error
+from orchestrator.rollout.outcome import BACK, Status
+from orchestrator.rollout.task import Failed, Surveyed, outcome_of
 from orchestrator.rollout.undo import not_put_back, put_back, undo_task
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from orchestrator.rollout.fleet_run import FleetRun, Survey
     from orchestrator.rollout.outcome import HostOutcome, RunResult
 
-# Seconds after which a connection that was idle is opened again before a host is begun: on a bad
-# link it may be dead without anybody having noticed.
+# Seconds after which a host is looked at again before it is begun: its disk may be full or the host
+# hot by now, and an idle connection over a bad link dead without anybody having noticed.
 FRESH = 30.0
 
 
@@ -131,12 +132,16 @@ class BatchRun:
         return batches.exceeded(self._strategy, len(self._survey.hosts), statuses)
 
     def _begin(self, surveyed: Surveyed) -> HostOutcome:
-        if time.monotonic() - self._survey.made > FRESH:
-            try:
-                surveyed.session.reconnect()
-            except Exception as exc:  # noqa: BLE001 - one host's trouble must not stop the others
-                return failed_outcome(Failed(surveyed.task, as_error(exc, surveyed.session.name)))
-        return self._deploy(surveyed)
+        """Deploy to a host; one that was looked at long ago is looked at again before."""
+        if time.monotonic() - self._survey.made <= FRESH:
+            return self._deploy(surveyed)
+        surveyed.session.close()
+        again = survey_host(surveyed.task)
+        if isinstance(again, Surveyed):
+            return self._deploy(again)
+        outcome = failed_outcome(again)
+        # Input that turns out wrong this late leaves the host as it was, like any refusal.
+        return replace(outcome, exit_code=BACK) if isinstance(again.error, InputError) else outcome
 
     def _abort(self, reason: str) -> str | None:
         """Leave the hosts that were not begun, and put back the others where that is wanted.
@@ -204,6 +209,8 @@ def deploy(run: FleetRun, survey: Survey, blob_path: Mapping[str, Path]) -> RunR
         baselines = run.baselines() if survey.changing else {}
 
         def one(surveyed: Surveyed) -> HostOutcome:
+            if _cannot_be_sent(surveyed, blob_path):
+                return _planned_otherwise(surveyed)
             return deploy_host(replace(surveyed, baselines=baselines), blob_path)
 
         order = order_of(run.settings.rollout, survey)
@@ -211,6 +218,28 @@ def deploy(run: FleetRun, survey: Survey, blob_path: Mapping[str, Path]) -> RunR
         stopped = batch_run.carry_out()
         interrupted = run.runner.interrupted or batch_run.declined
         return run.result(survey, batch_run.outcomes, interrupted=interrupted, aborted=stopped)
+
+
+def _cannot_be_sent(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> bool:
+    """Whether the plan needs files that no plan needed when the run began, so nobody checked."""
+    assert surveyed.plan is not None  # noqa: S101
+    missing = missing_blobs(surveyed.plan.release, surveyed.present)
+    return surveyed.plan.action == "deploy" and any(b.sha256 not in blob_path for b in missing)
+
+
+def _planned_otherwise(surveyed: Surveyed) -> HostOutcome:
+    """The outcome of a host that by now can only take another artifact than was agreed to."""
+    assert surveyed.plan is not None  # noqa: S101
+    surveyed.session.close()
+    name = surveyed.session.name
+    error = PreflightError(
+        f"{name} changed since it was planned for: it would now get {surveyed.plan.release.id}",
+        code="changed_meanwhile",
+        hint=f"See what it would get and deploy: orchestrate deploy --limit {name}",
+    )
+    return outcome_of(
+        surveyed, Status.FAILED, surveyed.present.current, error=error, exit_code=BACK
+    )
 
 
 def order_of(strategy: Strategy, survey: Survey) -> Order:

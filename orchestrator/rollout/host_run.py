@@ -79,7 +79,7 @@ def _plan(
 def deploy_host(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> HostOutcome:
     """Bring the host to its plan's release; `blob_path` maps digests to files here."""
     assert surveyed.plan is not None  # noqa: S101
-    if surveyed.plan.action == "unchanged":
+    if surveyed.plan.action == "unchanged" and surveyed.lock is None:
         surveyed.session.close()
         return outcome_of(surveyed, Status.UNCHANGED, release=surveyed.plan.release.id)
     return _guarded(surveyed, lambda: _deploy(surveyed, blob_path))
@@ -102,11 +102,14 @@ def settle_host(surveyed: Surveyed, of: Container[str] | None = None) -> HostOut
 
 def _settle(surveyed: Surveyed, of: Container[str] | None = None) -> HostOutcome:
     session, present = surveyed.session, surveyed.present
-    if present.armed is not None and present.half_switched:
-        present = _undo_foreign(session, present.armed)
-    elif present.armed is not None:
+    if present.armed is not None and not present.half_switched:
         release = session.read_release(present.armed.release)
         return switch(surveyed, release, done=Status.DEPLOYED)
+    if present.armed is not None:
+        present = _undo_foreign(session, present.armed)
+        surveyed = replace(surveyed, present=present)
+    if present.current is not None and not present.passed(present.current):
+        return _verify_active(surveyed, present.current)
     last: Mapping[str, object] = next(
         (line for line in reversed(present.audit) if line.get("what") in {"commit", "revert"}), {}
     )
@@ -144,39 +147,51 @@ def rollback_host(surveyed: Surveyed, to: str) -> HostOutcome:
 
 
 def verify_host(surveyed: Surveyed) -> HostOutcome:
-    """Run the smoke benchmark of what is active; nothing is switched whatever it says."""
+    """Run the smoke benchmark of what is active; nothing is switched whatever it says.
+
+    A switch that a run left unconfirmed is brought to its end instead.
+    """
 
     def work() -> HostOutcome:
-        session, current = surveyed.session, surveyed.present.current
-        if current is None:
-            raise PreflightError(
-                f"nothing is active on {session.name}",
-                code="nothing_active",
-                hint=f"Deploy first: orchestrate deploy --limit {session.name}",
-            )
-        present = session.take_lock()
-        current = present.current or current
-        if present.armed is not None and present.half_switched:
-            present = _undo_foreign(session, present.armed)
-        if present.armed is not None:
-            return _settle(replace(surveyed, present=present))
-        try:
-            release = session.read_release(current)
-        except ModelError as exc:
-            return outcome_of(surveyed, Status.FAILED, current, error=exc, exit_code=NOWHERE)
-        result = verify_release(surveyed, release)
-        session.conclude(current, str(result.verdict), result.metrics)
-        if result.verdict is Verdict.PASS:
-            return outcome_of(surveyed, Status.VERIFIED, current, release, result)
-        error = VerifyError(
-            f"{current} is active and does not pass: {result.reason}",
-            hint=f"Go back: orchestrate rollback --limit {session.name}",
-        )
-        return outcome_of(
-            surveyed, Status.FAILED, current, release, result, error=error, exit_code=NOWHERE
-        )
+        session = surveyed.session
+        if surveyed.present.current is None:
+            raise _nothing_active(session)
+        now = replace(surveyed, present=session.take_lock())
+        if now.present.armed is not None:
+            return _settle(now)
+        if now.present.current is None:
+            raise _nothing_active(session)
+        return _verify_active(now, now.present.current)
 
     return _guarded(surveyed, work)
+
+
+def _nothing_active(session: HostSession) -> PreflightError:
+    return PreflightError(
+        f"nothing is active on {session.name}",
+        code="nothing_active",
+        hint=f"Deploy first: orchestrate deploy --limit {session.name}",
+    )
+
+
+def _verify_active(surveyed: Surveyed, current: str) -> HostOutcome:
+    """What the smoke benchmark says of the active release; the lock is let go."""
+    session = surveyed.session
+    try:
+        release = session.read_release(current)
+    except ModelError as exc:
+        return outcome_of(surveyed, Status.FAILED, current, error=exc, exit_code=NOWHERE)
+    result = verify_release(surveyed, release)
+    session.conclude(current, str(result.verdict), result.metrics)
+    if result.verdict is Verdict.PASS:
+        return outcome_of(surveyed, Status.VERIFIED, current, release, result)
+    error = VerifyError(
+        f"{current} is active and does not pass: {result.reason}",
+        hint=f"Go back: orchestrate rollback --limit {session.name}",
+    )
+    return outcome_of(
+        surveyed, Status.FAILED, current, release, result, error=error, exit_code=NOWHERE
+    )
 
 
 def failed_outcome(failed: Failed) -> HostOutcome:
@@ -215,6 +230,8 @@ def _failed(surveyed: Surveyed, error: OrchestrateError) -> HostOutcome:
             f"stopped at once: {session.halt_told or 'nothing was switched'}",
             hint=f"See what is there: orchestrate status --limit {session.name}",
         )
+    if session.seen is not None:
+        surveyed = replace(surveyed, present=session.seen)
     return outcome_of(
         surveyed,
         _status_of(error),

@@ -67,12 +67,14 @@ class HostSession:
     """A connection to a host and the steps a run takes there; making one connects."""
 
     def __init__(self, run: Run, spec: ConnectionSpec) -> None:
+        """`seen` is the state that was found last, once the lock was taken."""
         self.run = run
         self.spec = spec
         self.seconds: dict[str, float] = {}
         self.bytes_sent = 0
         self.root = spec.root
         self.halt_told = ""
+        self.seen: Present | None = None
         self._entered = ("", 0.0)
         self._locked = False
         self._heartbeat: Heartbeat | None = None
@@ -121,22 +123,26 @@ class HostSession:
         written.
         """
         self.enter("lock")
+        self._locked = True  # also if the answer is lost
         owner = this_process.owner(self.run.id, self.run.command, self.run.revert_after)
         try:
             answers = self._answers(commands.take_lock(self.root, self.run.id, owner))
         except LockedError as held:
             seconds = this_process.seconds_to_watch(held.owner)
             if seconds is None:
+                self._locked = False
                 raise
             before = str(held.owner.get("run", ""))
             self.enter("lock", detail=f"run {before} is no more: its lock is taken over")
             seize = commands.seize(self.root, self.run.id, owner, before, seconds)
             answers = self._answers(seize, timeout=self.run.command_timeout + seconds)
-        self._locked = True
+        if self._heartbeat is not None:
+            self._heartbeat.end()
         self._heartbeat = Heartbeat(
             lambda: self.target, self.root, self.run.id, revert_after=self.run.revert_after
         )
-        return host_state(answers).present
+        self.seen = host_state(answers).present
+        return self.seen
 
     def break_lock(self) -> None:
         """Remove the lock of whoever holds it, after undoing what they left unconfirmed."""
@@ -242,7 +248,8 @@ class HostSession:
                 self._reconnect_before(deadline)
             else:
                 told = next((a.text for a in answers if a.tag == "reverted"), "")
-                return host_state(answers).present, told.partition("; ")[2]
+                self.seen = host_state(answers).present
+                return self.seen, told.partition("; ")[2]
 
     def commit(
         self,
@@ -263,6 +270,10 @@ class HostSession:
         while True:
             try:
                 self._answers(script)
+            except LockedError:
+                if not self._committed(release):
+                    raise
+                break
             except MAYBE_CUT:
                 self._reconnect_before(deadline)
                 if self._committed(release):

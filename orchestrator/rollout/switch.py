@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from orchestrator import verify
@@ -45,25 +46,23 @@ def switch(
     session, armed = surveyed.session, surveyed.present.armed
     if armed is not None and armed.release == release.id:
         return _confirm(surveyed, release, done, armed.back)
-    back = good_release(surveyed.present, other_than=release.id)
+    back = good_release(surveyed.present)
     session.enter("activate", release.id)
     files = {n: f["sha256"] for n, f in release.manifest["files"].items()} if check else {}
     try:
         session.activate(release, back, files)
     except MAYBE_CUT as exc:
-        return _revert(surveyed, release, None, exc, back)
+        return _revert(surveyed, release, done, None, exc, back)
     return _confirm(surveyed, release, done, back)
 
 
-def good_release(present: Present, *, other_than: str) -> str | None:
-    """The release to go back to: the active one if it passed, else what passed before it."""
+def good_release(present: Present) -> str | None:
+    """The release to go back to: the active one if it passed, else what passed before it.
+
+    That may be the one that is about to be switched to, to mend it or to start its service anew.
+    """
     current = present.current
-    if (
-        current is not None
-        and current != other_than
-        and current in present.releases
-        and present.passed(current)
-    ):
+    if current is not None and current in present.releases and present.passed(current):
         return current
     return way_back(present)
 
@@ -87,7 +86,7 @@ def _confirm(surveyed: Surveyed, release: Release, done: Status, back: str | Non
         raise
     except Exception as exc:  # noqa: BLE001 - whatever it is, the host must not stay like this
         error = as_error(exc, session.name)
-    return _revert(surveyed, release, result, error, back)
+    return _revert(surveyed, release, done, result, error, back)
 
 
 def _commit(surveyed: Surveyed, release: Release, result: Verification) -> None:
@@ -113,6 +112,7 @@ def _unproven(surveyed: Surveyed, release: Release, result: Verification) -> Hos
 def _revert(
     surveyed: Surveyed,
     release: Release,
+    done: Status,
     result: Verification | None,
     error: OrchestrateError,
     back: str | None,
@@ -130,44 +130,81 @@ def _revert(
         return _left_to_itself(surveyed, release, error, exc, back)
     except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
         return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
-    back = present.current
+    if _committed_since(surveyed.present, present, release.id):
+        return outcome_of(surveyed, done, release.id, release, result)  # only the answer was lost
+    return _where_it_is(surveyed, release, done, result, error, present.current, trouble)
+
+
+def _committed_since(before: Present, now: Present, release: str) -> bool:
+    """Whether the release is active and was committed since, by this run or by another."""
+    decided = [line for line in now.audit if line.get("what") in {"commit", "revert"}]
+    last = decided[-1] if decided else {}
+    return (
+        now.current == release
+        and (last.get("what"), last.get("release")) == ("commit", release)
+        and last not in before.audit
+    )
+
+
+def _where_it_is(
+    surveyed: Surveyed,
+    release: Release,
+    done: Status,
+    result: Verification | None,
+    error: OrchestrateError,
+    back: str | None,
+    trouble: str,
+) -> HostOutcome:
+    """The outcome of a host on which the switch was undone: `back` is active, and verified now."""
+    session = surveyed.session
     if back is None:
         return outcome_of(
             surveyed, Status.FAILED, None, release, result, error=error, exit_code=BACK
         )
-    return _verify_again(surveyed, release, result, error, back, trouble)
+    try:
+        again, sick = _verify_again(surveyed, back, trouble)
+    except HaltedError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
+        return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
+    if again.verdict is not Verdict.PASS or sick:
+        return _worse(surveyed, release, result, error, back, sick or again.reason)
+    if back == release.id:
+        return outcome_of(surveyed, done, release.id, release, again)
+    return outcome_of(
+        surveyed, Status.ROLLED_BACK, back, release, result, error=error, exit_code=BACK
+    )
 
 
-def _verify_again(
+def _verify_again(surveyed: Surveyed, back: str, trouble: str) -> tuple[Verification, str]:
+    """The verdict on what was put back, and what its service lacks.
+
+    Its speed was judged when it was committed.
+    """
+    session = surveyed.session
+    before = session.read_release(back)
+    sick = trouble or (session.health(back) if before.has_service else "")
+    again = verify_release(surveyed, before, compare_speed=False)
+    with contextlib.suppress(PreflightError):  # a log that cannot be written changes nothing
+        session.conclude(back, str(again.verdict), again.metrics)
+    return again, sick and f"its service is not well: {sick}"
+
+
+def _worse(
     surveyed: Surveyed,
     release: Release,
     result: Verification | None,
     error: OrchestrateError,
     back: str,
-    trouble: str,
+    why: str,
 ) -> HostOutcome:
-    """Verify what was put back; its speed was judged when it was committed."""
-    session = surveyed.session
-    try:
-        before = session.read_release(back)
-        sick = trouble or (session.health(back) if before.has_service else "")
-        again = verify_release(surveyed, before, compare_speed=False)
-        session.conclude(back, str(again.verdict), again.metrics)
-    except HaltedError:
-        raise
-    except PreflightError:  # a log that cannot be written changes nothing
-        pass
-    except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
-        return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
-    if again.verdict is Verdict.PASS and not sick:
-        return outcome_of(
-            surveyed, Status.ROLLED_BACK, back, release, result, error=error, exit_code=BACK
-        )
-    why = f"its service is not well: {sick}" if sick else f"does not pass either: {again.reason}"
+    """The outcome of a host on which what was active before does not pass any more either."""
+    name = surveyed.session.name
+    where = "it stays active" if back == release.id else f"{back} is back"
     worse = VerifyError(
-        f"{error.message}; {back} is back but {why}",
+        f"{error.message}; {where} and does not pass: {why}",
         code="revert_failed",
-        hint=f"Look at the host itself: orchestrate facts --limit {session.name} --refresh",
+        hint=f"Look at the host itself: orchestrate status --limit {name}",
     )
     return outcome_of(
         surveyed, Status.FAILED, back, release, result, error=worse, exit_code=NOWHERE
@@ -183,9 +220,9 @@ def _left_to_itself(
 ) -> HostOutcome:
     """The outcome of a host that was lost between switch and commit: it goes back by itself."""
     session = surveyed.session
+    said = error.message if cut.message in error.message else f"{error.message}; {cut.message}"
     lost = UnreachableError(
-        f"{error.message}; {cut.message}. Unconfirmed, the host goes back to "
-        f"{back or 'no release'} by itself",
+        f"{said}. Unconfirmed, the host goes back to {back or 'no release'} by itself",
         code="left_to_itself",
         hint=f"When it is back: orchestrate status --limit {session.name}",
     )

@@ -311,12 +311,20 @@ def locked(owner_json: str, host: str, age: str | None = None) -> LockedError:
     owner.pop("age", None)
     if age is not None and age.lstrip("-").isdecimal():
         owner["age"] = int(age)
-    who = owner.get("who", "somebody unknown")
-    since = f" since {owner['since']}" if "since" in owner else ""
-    what = f" ({owner['command']}, run {owner.get('run')})" if "command" in owner else ""
+    told = {
+        key: _printable(owner[key]) for key in ("who", "since", "command", "run") if key in owner
+    }
+    who = told.get("who", "somebody unknown")
+    since = f" since {told['since']}" if "since" in told else ""
+    what = f" ({told['command']}, run {told.get('run')})" if "command" in told else ""
     quiet = f", silent for {owner['age']} s" if owner.get("age", 0) > QUIET else ""
     return LockedError(
         f"{host} is locked by {who}{since}{what}{quiet}",
         hint=f"Wait, or if that run is dead: orchestrate unlock {host}",
         owner=owner,
     )
+
+
+def _printable(value: object) -> str:
+    """The value as text that does nothing to a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in str(value))[:200]

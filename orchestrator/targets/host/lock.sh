@@ -1,26 +1,26 @@
-# The lock: a folder that comes and goes in one rename(2), always with owner.json in it.
+# The lock: a folder that comes in one rename(2), with its owner in it.
 #
-#   lock/owner.json     who, which run, since when, and for how long silence means that they are gone
-#   lock/beat-<run>     rewritten by the controller as a sign of life
+#   lock/beat-<run>     who has it: a number that the controller changes as a sign of life, and below
+#                       it who that is, since when, and for how long silence means that they are gone
+#   lock/owner.json     the same, for people
 #   lock/work           the benchmark or service command that runs now
 #
-# The run's id is the fencing token: every change asks for it, and goes through the rename of a file
-# in lock/ that carries it, so that a controller that wakes up late finds nothing to rename.
+# The run's id is the fencing token. The lock is taken over by renaming beat-<run>, which only one can
+# do; every change asks for it, and goes through the rename of something in lock/ that carries the
+# run's id, so that who wakes up late finds nothing to rename.
 
-owner_run() { # sets `holder` to the run that holds the lock
+owner_run() { # sets `holder` to the run that has the lock, "" where nobody has
     holder=
-    owner=
-    { read -r owner <lock/owner.json; } 2>/dev/null || return 0
-    case $owner in *'"run":"'*) holder=${owner#*'"run":"'} ;; esac
-    holder=${holder%%'"'*}
+    for beat in lock/beat-*; do
+        [ ! -f "$beat" ] || holder=${beat#lock/beat-}
+    done
 }
 
 own_lock() { # root, run: refuse to change anything without the lock
     enter "$1"
     run=$2
     into_root
-    owner_run
-    if [ -z "$run" ] || [ "$holder" != "$run" ]; then
+    if [ -z "$run" ] || [ ! -f "lock/beat-$run" ]; then
         report_lock
         report_state
         fail lock_lost "the lock on $root is not held by run $run"
@@ -28,30 +28,55 @@ own_lock() { # root, run: refuse to change anything without the lock
 }
 
 let_go() { # run: remove the lock if it is that one's; not with a commit that is written nowhere else
-    owner_run
-    [ "$holder" = "$1" ] || return 0
+    [ -f "lock/beat-$1" ] || return 0
     [ ! -d "lock/kept-$1" ] || write_down "$1" || return 0
-    rm -rf ".gone-$1"
-    mv -T lock ".gone-$1" 2>/dev/null && rm -rf ".gone-$1"
+    (
+        cd lock 2>/dev/null && rm -f owner.json && mv "beat-$1" .gone 2>/dev/null || exit
+        empty_this
+    )
+    rmdir lock 2>/dev/null
+    return 0
+}
+
+empty_this() { # the folder of a lock that nobody has; another one may bear its name by now
+    rm -rf ./* ./.[!.]*
+}
+
+clear_abandoned() { # a lock whose owner died while letting go of it
+    [ -d lock ] && [ ! -e lock/owner.json ] || return 0
+    owner_run
+    [ -z "$holder" ] || return 0
+    (cd lock 2>/dev/null && empty_this)
+    rmdir lock 2>/dev/null
 }
 
 finish_left() { # what was decided but, after a crash, never brought to its end
     for left in lock/kept-*; do
-        [ ! -d "$left" ] || alive "$left/by" || end_commit "${left#lock/kept-}"
+        [ ! -d "$left" ] || { outlive "$left/by" && end_commit "${left#lock/kept-}"; }
     done
     for left in lock/fired-*; do
-        [ -d "$left" ] || continue
-        while alive "$left/by"; do sleep 1; done
-        [ ! -d "$left" ] || end_revert "${left#lock/fired-}"
+        [ ! -d "$left" ] || { outlive "$left/by" && end_revert "${left#lock/fired-}"; }
     done
+    clear_abandoned
+}
+
+outlive() { # path that a process signs: wait until that one has ended, and end it if it hangs
+    turn=0
+    while alive "$1" || { [ ! -e "$1" ] && [ -d "${1%/*}" ] && [ $turn -lt 2 ]; }; do
+        turn=$((turn + 1))
+        [ $turn -lt 30 ] || kill_tree "$pid"
+        sleep 1
+    done
+    [ -d "${1%/*}" ]
 }
 
 make_lock() { # run, owner line
     new=.lock-$1
     rm -rf "$new"
     mkdir "$new" 2>/dev/null || fail permission "cannot write in $root"
-    { printf '%s\n' "$2" >"$new/owner.json" && sign_of_life 0 "$new/beat-$1"; } 2>/dev/null || {
+    own "$new" "$1" "$2" || {
         rm -rf "$new"
+        [ ! -d lock ] || return 1
         fail space "cannot write in $root"
     }
     mv -T "$new" lock 2>/dev/null && return 0
@@ -60,8 +85,8 @@ make_lock() { # run, owner line
     return 1
 }
 
-sign_of_life() { # number, path: of one width and in place, so that it works on a full disk too
-    printf '%010d\n' "$1" 1<>"$2"
+own() { # folder, run, owner line; numbers have one width, so that they fit in place on a full disk
+    { printf '%010d\n%s\n' 0 "$3" >"$1/beat-$2" && printf '%s\n' "$3" >"$1/owner.json"; } 2>/dev/null
 }
 
 take_lock() { # root, run, owner line
@@ -73,10 +98,12 @@ take_lock() { # root, run, owner line
         report_lock
         fail locked "$root/lock exists"
     fi
+    run=$2
     after_lock
 }
 
 after_lock() {
+    rm -rf .lock-*
     mkdir -p releases store/sha256 2>/dev/null || {
         let_go "$run"
         fail permission "cannot write in $root"
@@ -93,34 +120,37 @@ seize() { # root, run, owner line, run of the owner, seconds to watch for a sign
         take_lock "$1" "$2" "$3"
         return
     fi
-    owner_run
-    heard=$(cat "lock/beat-$holder" 2>/dev/null)
+    heard=$(cat "lock/beat-$4" 2>/dev/null)
     waited=0
-    while [ "$waited" -lt "$5" ] && [ "$holder" = "$4" ]; do
+    while [ "$waited" -lt "$5" ] && [ "$(cat "lock/beat-$4" 2>/dev/null)" = "$heard" ]; do
         sleep 1
         waited=$((waited + 1))
-        [ "$(cat "lock/beat-$holder" 2>/dev/null)" = "$heard" ] || holder=
     done
-    if [ "$holder" != "$4" ]; then
+    if [ "$(cat "lock/beat-$4" 2>/dev/null)" != "$heard" ] || ! claim "$4" "$2"; then
         report_lock
         fail locked "$root/lock exists"
     fi
-    { printf '%s\n' "$3" >"lock/.owner-$2" && sign_of_life 0 "lock/beat-$2"; } 2>/dev/null ||
-        fail space "cannot write in $root/lock"
-    mv -f "lock/.owner-$2" lock/owner.json || fail permission "cannot write in $root/lock"
-    [ "$2" = "$4" ] || rm -f "lock/beat-$4"
+    own lock "$2" "$3" || fail space "cannot write in $root/lock"
     stop_work
-    if mv -T "lock/armed-$4" "lock/armed-$2" 2>/dev/null; then
-        start_timer "$2"
-    else
-        finish_left
-    fi
+    for left in lock/armed-*; do
+        [ ! -d "$left" ] || { mv -T "$left" "lock/armed-$2" 2>/dev/null && start_timer "$2"; }
+    done
+    finish_left
     # What an owner that was only asleep still sends goes nowhere.
     for part in store/sha256/*/*.part; do
         [ ! -f "$part" ] || { cp "$part" "${part%/*}/.new" && mv -f "${part%/*}/.new" "$part"; }
     done
     run=$2
     after_lock
+}
+
+claim() { # run of the owner, run: only one can; a lock that was made by hand has no beat
+    owner_run
+    if [ -n "$holder" ]; then
+        mv -T "lock/beat-$1" "lock/beat-$2" 2>/dev/null
+    else
+        mv -T lock/owner.json "lock/beat-$2" 2>/dev/null
+    fi
 }
 
 drop_lock() { # root, run: unless a switch is unconfirmed, which its timer will undo
@@ -134,24 +164,23 @@ break_lock() { # root, reason: whoever's it is; what they left unconfirmed is un
     cd "$root" 2>/dev/null || return 0
     report_lock
     finish_left
-    owner_run
-    stop_work
+    [ -d lock ] || return 0
     reason=$2
+    owner_run
+    claim "$holder" "unlock-$$" || return 0
+    stop_work
     for left in lock/armed-*; do
         gone=${left#lock/armed-}
         [ ! -d "$left" ] || ! go_back "$gone" || record_revert "$gone"
     done
-    rm -rf .gone-broken
-    mv -T lock .gone-broken 2>/dev/null && rm -rf .gone-broken
-    return 0
+    let_go "unlock-$$"
 }
 
 halt() { # root, run, reason: stop what runs here and leave nothing unconfirmed
     enter "$1"
     run=$2
     cd "$root" 2>/dev/null || return 0
-    owner_run
-    if [ "$holder" = "$run" ]; then
+    if [ -f "lock/beat-$run" ]; then
         stop_work
         if [ -d "lock/armed-$run" ] && go_back "$run"; then
             reason=$3

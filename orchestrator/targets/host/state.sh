@@ -2,12 +2,19 @@
 
 report_lock() { # whose it is, for how long nothing was heard of them, and what is unconfirmed
     [ -d "$root/lock" ] || return 0
-    owner='{}'
-    { read -r owner <"$root/lock/owner.json"; } 2>/dev/null
-    say "lock $owner"
+    owner=
     for beat in "$root"/lock/beat-*; do
+        [ -f "$beat" ] || continue
         heard=$(stat -c %Y "$beat" 2>/dev/null) && say "lock_age $(($(date +%s) - heard))"
+        { { read -r owner && read -r owner; } <"$beat"; } 2>/dev/null
+        # One that was claimed by somebody who then ended still bears the name of the one before.
+        case $owner in
+        *"\"run\":\"${beat##*/beat-}\""*) ;;
+        *) owner="{\"run\":\"${beat##*/beat-}\",\"lease\":60}" ;;
+        esac
     done
+    [ -n "$owner" ] || { read -r owner <"$root/lock/owner.json"; } 2>/dev/null
+    [ -z "$owner" ] || say "lock $owner"
     for switch in "$root"/lock/armed-*/switch; do
         { read -r release back _ <"$switch"; } 2>/dev/null || continue
         by=${switch%/switch}

@@ -2,7 +2,7 @@
 #
 #   lock/armed-<run>/   guard.sh   this text: the timer, and what `current/run` asks after a restart
 #                       switch     "<release> <the one before it, or -> <seconds a command may take>"
-#                       timer, by  which process waits, which one decides
+#                       timer      which process waits; by: which one brings the rest to its end
 #   lock/kept-<run>/    confirmed; line: what audit.log has still to be told
 #   lock/fired-<run>/   undone, or about to be
 #
@@ -40,13 +40,14 @@ arm() { # release, the one to go back to or "", seconds a command may take; guar
     [ -L current ] || [ ! -e current ] || fail current_is_no_link "$root/current is no link"
     [ -f "releases/$1/manifest.json" ] || fail no_release "$1"
     [ -z "$2" ] || [ -f "releases/$2/manifest.json" ] || fail no_release "$2"
-    rm -rf lock/.arm
-    mkdir lock/.arm && { cat >lock/.arm/guard.sh && echo "$1 ${2:--} $3" >lock/.arm/switch; } 2>/dev/null ||
+    new=lock/.arm-$run
+    rm -rf "$new"
+    mkdir "$new" && { cat >"$new/guard.sh" && echo "$1 ${2:--} $3" >"$new/switch"; } 2>/dev/null ||
         fail space "cannot write in $root/lock"
-    flush lock/.arm/* lock/.arm
-    owner_run # checking files takes long, and .arm would go into whoever's lock this is by now
-    [ "$holder" = "$run" ] || fail lock_lost "the lock on $root is not held by run $run any more"
-    mv -T lock/.arm "lock/armed-$run" || fail permission "cannot write in $root/lock"
+    flush "$new"/* "$new"
+    # Checking files takes long, and .arm would go into whoever's lock this is by now.
+    [ -f "lock/beat-$run" ] || fail lock_lost "the lock on $root is not held by run $run any more"
+    mv -T "lock/.arm-$run" "lock/armed-$run" || fail permission "cannot write in $root/lock"
     flush lock
     start_timer "$run"
 }
@@ -66,10 +67,12 @@ activate() { # release
     say "activated $1"
 }
 
-go_back() { # run: undo its switch, `undone` has to follow; fails where there is none to undo
-    if [ -d "lock/armed-$1" ]; then
-        sign "lock/armed-$1/by" 2>/dev/null
-        mv -T "lock/armed-$1" "lock/fired-$1" 2>/dev/null
+go_back() { # run, "again" where somebody began: undo its switch, `undone` has to follow
+    if mv -T "lock/armed-$1" "lock/fired-$1" 2>/dev/null || [ "$2" = again ]; then
+        sign "lock/fired-$1/by" 2>/dev/null
+    else
+        [ ! -d "lock/fired-$1" ] || outlive "lock/fired-$1/by"
+        return 1
     fi
     [ -d "lock/fired-$1" ] || return 1
     back=
@@ -99,7 +102,7 @@ undone() { # run: its switch was undone and that is written
 
 end_revert() { # run: one that was decided by a process that is no more
     reason="going back was begun by run $1 and cut off"
-    go_back "$1" && record_revert "$1"
+    go_back "$1" again && record_revert "$1"
     let_go "$1"
 }
 
@@ -119,6 +122,7 @@ guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder o
     run=${run#*-}
     root=$(CDPATH='' cd -P -- "$switch/../.." && pwd -P) || return 1
     cd "$root" || return 1
+    again=
     case $1 in
     wait)
         trap '' HUP INT TERM
@@ -128,9 +132,10 @@ guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder o
     boot)
         ! alive "lock/armed-$run/timer" && ! alive "lock/fired-$run/by" || return 1
         reason="the host was restarted before the switch was confirmed"
+        [ ! -d "lock/fired-$run" ] || again=again
         ;;
     esac
-    go_back "$run" >/dev/null || return 1
+    go_back "$run" "$again" >/dev/null || return 1
     record_revert "$run"
     let_go "$run"
 }
@@ -154,6 +159,7 @@ revert() { # root, run, audit lines: the controller's own way back; the lock sta
         undone "$run"
         say "reverted ${back:--}$trouble"
     else
+        [ -f "lock/beat-$run" ] || fail lock_lost "the host went back by itself just now"
         say "untouched"
     fi
     report_state
@@ -161,14 +167,22 @@ revert() { # root, run, audit lines: the controller's own way back; the lock sta
 
 commit() { # root, run, audit line, releases nobody needs any more
     own_lock "$1" "$2"
+    if [ -d "lock/kept-$run" ]; then # sent twice
+        finish_left
+        say "committed"
+        return
+    fi
+    [ -d "lock/armed-$run" ] || fail lock_lost "the switch of run $run is not unconfirmed any more"
     line=$3
     shift 3
     if { read -r release _ <"lock/armed-$run/switch"; } 2>/dev/null; then
         [ "$(readlink current)" = "releases/$release" ] ||
             fail changed_meanwhile "$root/current is not $release any more"
     fi
-    { printf '%s\n' "$line" >"lock/armed-$run/line" && sign "lock/armed-$run/by"; } 2>/dev/null ||
+    { printf '%s\n' "$line" >"lock/armed-$run/line" && sign "lock/armed-$run/by"; } 2>/dev/null || {
+        [ -d "lock/armed-$run" ] || fail lock_lost "the host went back by itself just now"
         fail audit "cannot write in $root/lock"
+    }
     flush "lock/armed-$run/line"
     mv -T "lock/armed-$run" "lock/kept-$run" 2>/dev/null || {
         report_state
