@@ -15,7 +15,8 @@ from typing import ClassVar
 import click
 
 from orchestrator import __version__
-from orchestrator.cli.common import Context
+from orchestrator.cli.common import Context, DeclinedError
+from orchestrator.cli.terminal import may_be_gone
 from orchestrator.errors import OrchestrateError, UsageError
 
 JSON = {"--json"}
@@ -72,7 +73,7 @@ class LazyGroup(click.Group):
             from orchestrator.spelling import did_you_mean
 
             hint = did_you_mean(args[0], self.SUMMARIES) or "Try: orchestrate --help"
-            ctx.fail(f"No such command '{args[0]}'. {hint}")
+            raise UsageError(f"no such command '{args[0]}'", hint=hint)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -116,7 +117,7 @@ def root(
 
 def main() -> None:
     """Run the command line and exit with the design's exit codes."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: finish or revert
+    heed_as_ctrl_c()
     arguments = sys.argv[1:]
     as_json, verbose = (bool(names & set(before_dashes(arguments))) for names in (JSON, VERBOSE))
     try:
@@ -129,6 +130,8 @@ def main() -> None:
         code = report("usage", "missing command", usage_hint(exc), as_json=as_json, exit_code=2)
     except click.ClickException as exc:
         code = report("usage", exc.format_message(), usage_hint(exc), as_json=as_json, exit_code=2)
+    except DeclinedError:
+        code = declined(as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         code = report(
             "interrupted",
@@ -156,6 +159,13 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def heed_as_ctrl_c() -> None:
+    """Have SIGTERM, and the end of the terminal unless `nohup` has it ignored, be as Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
 def hoist_global_options(arguments: list[str]) -> list[str]:
     """`arguments` with --json, --json-lines and -v moved to the front: they may stand anywhere.
 
@@ -178,6 +188,18 @@ def usage_hint(error: click.ClickException) -> str:
     return f"Try: {ctx.command_path} --help" if ctx is not None else "Try: orchestrate --help"
 
 
+def declined(*, as_json: bool) -> int:
+    """Say that a question before anything was touched was answered with no; the exit code."""
+    if as_json:
+        import json
+
+        error = {"code": "declined", "message": "the answer was no, nothing was done", "hint": ""}
+        click.echo(json.dumps({"exit_code": 130, "error": error}, indent=2))
+    with may_be_gone():
+        click.echo("Nothing was done.", err=True)
+    return 130
+
+
 def report(code: str, message: str, hint: str, *, as_json: bool, exit_code: int) -> int:
     """Print an error that ended the command and return its exit code."""
     if as_json:
@@ -186,8 +208,9 @@ def report(code: str, message: str, hint: str, *, as_json: bool, exit_code: int)
         error = {"code": code, "message": message, "hint": hint}
         with contextlib.suppress(OSError):  # stdout itself may be what is wrong
             click.echo(json.dumps({"exit_code": exit_code, "error": error}, indent=2))
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
-    if hint:
-        click.echo(f"  hint: {hint}", err=True)
+    with may_be_gone():
+        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(message, err=True)
+        if hint:
+            click.echo(f"  hint: {hint}", err=True)
     return exit_code

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from orchestrator.cli.terminal import answer, may_be_gone
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -113,10 +115,23 @@ def one_line(message: str, hint: str) -> str:
     return f"{message.rstrip('.')}. {hint}" if hint else message
 
 
+class DeclinedError(click.Abort):
+    """The operator said no before anything was touched."""
+
+
 def confirm(question: str) -> None:
-    """Ask; a no raises Abort. Raises UsageError where nobody can answer."""
-    if not agreed(question):
-        raise click.Abort
+    """Ask before anything is touched; a no, or Ctrl-C, raises DeclinedError.
+
+    Raises UsageError where nobody can answer.
+    """
+    try:
+        yes = agreed(question)
+    except click.Abort as exc:
+        with may_be_gone():
+            click.echo(err=True)
+        raise DeclinedError from exc
+    if not yes:
+        raise DeclinedError
 
 
 def agreed(question: str) -> bool:
@@ -127,4 +142,4 @@ def agreed(question: str) -> bool:
 
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on", hint="Give --yes to go ahead unasked.")
-    return click.confirm(question, err=True)
+    return answer(question)

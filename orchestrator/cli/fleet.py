@@ -8,6 +8,7 @@ import click
 
 from orchestrator.errors import UsageError
 from orchestrator.events import EventBus
+from orchestrator.listing import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.fleet.facts_cache import FactsCache
     from orchestrator.fleet.host import Host, Inventory
     from orchestrator.fleet.settings import Settings
+    from orchestrator.history.store import History
     from orchestrator.models.catalog import Catalog
     from orchestrator.planning.diff import HostPlan
     from orchestrator.rollout.fleet_run import FleetRun, Survey
@@ -65,7 +67,7 @@ def wanted(
     refs = {host.name: model or host.vars.get("orchestrate_model") for host in hosts}
     if not any(refs.values()):
         raise UsageError(
-            f"no model is wanted for {', '.join(list(refs)[:5])}",
+            f"no model is wanted for {names(list(refs))}",
             hint="Set orchestrate_model: NAME@VERSION in the inventory, or give --model.",
         )
     versions = {str(ref): models.get(str(ref)) for ref in refs.values() if ref}
@@ -87,7 +89,7 @@ def with_a_wish(hosts: Sequence[Host], wishes: Mapping[str, Wanted]) -> tuple[Ho
     """The hosts that something is wanted for; the others are named on stderr."""
     left_alone = [host.name for host in hosts if host.name not in wishes]
     if left_alone:
-        click.echo(f"Left alone, no orchestrate_model: {', '.join(left_alone)}", err=True)
+        click.echo(f"Left alone, no orchestrate_model: {names(left_alone)}", err=True)
     return tuple(host for host in hosts if host.name in wishes)
 
 
@@ -127,31 +129,32 @@ def start(
     from orchestrator.rollout.fleet_run import FleetRun
     from orchestrator.rollout.project_lock import SWITCHING
 
-    def warn(message: str) -> None:
-        click.secho(f"warning: {message}", fg="yellow", err=True)
+    live = LiveTable(len(hosts), on_stdout=context.for_people)
 
-    def tell(message: str) -> None:
-        click.echo(message, err=True)
+    def warn(message: str) -> None:
+        live.say(f"warning: {message}", "yellow")
+
+    def cut_off(history: History) -> None:
+        tell_cut_off(history, live.say)
 
     lock = [context.project_lock(command)] if command in SWITCHING else []
-    says = tell_cut_off if lock and command != "resume" else lambda _: None
+    says = cut_off if lock and command != "resume" else lambda _: None
     history = OpeningHistory(context.project.history_url, warn, says)
     click.get_current_context().call_on_close(history.close)
-    live = LiveTable(len(hosts), on_stdout=context.for_people)
     run = FleetRun(
         command=command,
         settings=settings or context.project.settings,
         bus=EventBus([live, history, *lock, *context.listeners()]),
         baselines=history.baselines,
-        on_stop=lambda: tell(
+        on_stop=lambda: live.say(
             "Stopping: no more hosts are begun, those in flight finish or go back. "
             "Once more (Ctrl-C) ends them at once."
         ),
-        on_halt=lambda: tell(
+        on_halt=lambda: live.say(
             "Stopping at once: what runs on the hosts is ended, unconfirmed switches are undone."
         ),
         ask=(lambda _: True) if unasked else live.ask,
-        tell=tell,
+        tell=live.say,
         request=request or {},
     )
     return run, live

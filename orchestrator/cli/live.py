@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.terminal import answer, may_be_gone
 from orchestrator.events import BatchStarted, Event, HostFinished, Progress, StateEntered
+from orchestrator.listing import count
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -60,20 +62,32 @@ class LiveTable:
                 refresh_per_second=8,
                 transient=True,
             )
-            self._live.start()
+            with may_be_gone():
+                self._live.start()
 
     def __exit__(self, *_exc: object) -> None:
         """Stop, and take the table off the screen."""
         if self._live is not None:
-            self._live.stop()
+            with may_be_gone():
+                self._live.stop()
             self._live = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line on stderr, above the table where it is drawn."""
+        live = self._live
+        with may_be_gone():
+            if live is None:
+                click.secho(text, fg=style or None, err=True)
+            else:
+                live.console.print(text, style=style, markup=False, soft_wrap=True)
 
     def ask(self, question: str) -> bool:
         """What the operator answers, with the table off the screen; Ctrl-C is a no."""
         self.__exit__()
         try:
-            return click.confirm(question, err=True)
-        except click.Abort:
+            return answer(question)
+        except (click.Abort, KeyboardInterrupt):
+            self.say("")
             return False
         finally:
             self.__enter__()
@@ -96,7 +110,7 @@ class LiveTable:
             status = str(event.outcome["status"]).replace("_", " ")
             self._finished[event.host] = status
         elif isinstance(event, BatchStarted):
-            hosts = f"{len(event.hosts)} host{'' if len(event.hosts) == 1 else 's'}"
+            hosts = count(len(event.hosts), "host")
             of = "" if event.kind == "canary" else f" {event.batch} of {event.batches}"
             self._batch = f"{event.kind}{of}, {hosts} · "
 
@@ -110,7 +124,7 @@ class LiveTable:
         table = Table(
             box=None,
             pad_edge=False,
-            caption=f"{self._batch}{len(self._finished)} of {self._count} hosts done"
+            caption=f"{self._batch}{len(self._finished)} of {count(self._count, 'host')} done"
             + (f": {done}" if done else ""),
             caption_justify="left",
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.fleet.strategy import Share
+from orchestrator.listing import count, names
 from orchestrator.rollout.outcome import Status
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 PASSED = {Status.DEPLOYED, Status.UNCHANGED, Status.VERIFIED}
 FAILED = {Status.FAILED, Status.ROLLED_BACK, Status.LOCKED}
-SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Order:
 
     def __str__(self) -> str:
         """`canary: pi-1, jetson-1; then 48 hosts in 2 batches`."""
-        first = [f"canary: {_names(step.hosts)}" for step in self.steps if step.kind == "canary"]
+        first = [f"canary: {names(step.hosts)}" for step in self.steps if step.kind == "canary"]
         batches = [step for step in self.steps if step.kind == "batch"]
         if batches:
-            hosts = _count(sum(len(step.hosts) for step in batches), "host")
+            hosts = count(sum(len(step.hosts) for step in batches), "host")
             many = f" in {len(batches)} batches" if len(batches) > 1 else ""
             first.append(f"{'then ' if first else ''}{hosts}{many}")
         return "; ".join(first)
@@ -66,7 +66,7 @@ def order(
     named = _named(strategy, hosts)
     if named and waiting and not named & set(waiting) and named & set(silent):
         absent = [host for host in hosts if host in named and host in silent]
-        return Order(stop=f"no canary answers: {_names(absent)}")
+        return Order(stop=f"no canary answers: {names(absent)}")
     canaries = _canaries(strategy, named, len(hosts), {host: changing[host] for host in waiting})
     rest = [host for host in waiting if host not in canaries]
     batches = list(_slices(rest, strategy.batches, len(hosts)))
@@ -88,7 +88,7 @@ def exceeded(strategy: Strategy, fleet: int, statuses: Iterable[Status]) -> str:
     given = list(statuses)
     failed = sum(status in FAILED for status in given)
     unreachable = sum(status is Status.UNREACHABLE for status in given)
-    of = f"of {_count(fleet, 'host')}"
+    of = f"of {count(fleet, 'host')}"
     if failed > strategy.max_failed.of(fleet):
         return f"{failed} {of} failed, more than max_failed ({strategy.max_failed})"
     if unreachable > strategy.max_unreachable.of(fleet):
@@ -103,7 +103,7 @@ def canary_failure(canaries: Sequence[str], statuses: Mapping[str, Status]) -> s
     by_status: dict[Status, list[str]] = {}
     for canary in bad:
         by_status.setdefault(statuses[canary], []).append(canary)
-    told = [f"{_names(c)} ({str(status).replace('_', ' ')})" for status, c in by_status.items()]
+    told = [f"{names(c)} ({str(status).replace('_', ' ')})" for status, c in by_status.items()]
     if not bad:
         return ""
     which = "the canary" if len(canaries) == 1 else f"{len(bad)} of {len(canaries)} canaries"
@@ -146,12 +146,3 @@ def _slices(rest: Sequence[str], shares: Sequence[Share], fleet: int) -> Iterato
         count = size(shares[min(turn, len(shares) - 1)], fleet)
         yield tuple(rest[begun : begun + count])
         begun, turn = begun + count, turn + 1
-
-
-def _names(hosts: Sequence[str]) -> str:
-    more = f" and {len(hosts) - SHOWN} more" if len(hosts) > SHOWN else ""
-    return ", ".join(hosts[:SHOWN]) + more
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")

@@ -103,12 +103,14 @@ class RunResult:
     """Every host's outcome; a failing host is data here, not an exception.
 
     `aborted` says why some hosts were not begun, or put back; None when all had their turn.
+    `declined` tells that this was the operator's no to a question between two batches.
     """
 
     run: str
     hosts: tuple[HostOutcome, ...]
     interrupted: bool = False
     aborted: str | None = None
+    declined: bool = False
 
     @property
     def exit_code(self) -> int:

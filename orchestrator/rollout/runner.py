@@ -117,7 +117,9 @@ class ThreadRunner:
         def on_signal(_number: int, _frame: FrameType | None) -> None:
             self._signals += 1
 
-        self._handlers = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+        heeded = [number for number in STOP_SIGNALS if number not in ignored]  # `nohup` ignores it
+        self._handlers = {number: signal.signal(number, on_signal) for number in heeded}
         try:
             yield
         finally:
