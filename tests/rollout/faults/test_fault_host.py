@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rollout.faults.fault_lab import deploying, mount, stopped, touch
+from tests.rollout.faults.fault_lab import LARGE, deploying, mount, stopped, touch
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -117,11 +117,11 @@ def test_disk_too_small(small_disk, aftermath):
     lab = small_disk
     ballast = lab.root / "ballast"
     room = os.statvfs(lab.root)
-    ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - 33 * 1024 * 1024))
+    ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - LARGE // 2))
     answer = lab.deploy("large")
     ballast.unlink()
-    assert answer.error["code"] == "no_artifact_fits"
-    aftermath(lab, answer, "disk too small", "whole run", code=2, ends="v1")
+    assert answer.hosts[lab.host.name]["bytes_sent"] == 0
+    aftermath(lab, answer, "disk too small", "whole run", code=3, status="failed", ends="v1")
 
 
 @pytest.mark.parametrize(
