@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import pty
@@ -15,7 +16,13 @@ import threading
 import pytest
 
 from orchestrator import cli
+from orchestrator.errors import SelectionError, UnreachableError
+from orchestrator.fleet.project import Project
+from orchestrator.history import open_history
+from orchestrator.planning.preflight import Problem
 from orchestrator.rollout import batch_run
+from orchestrator.rollout.host_run import survey_host
+from orchestrator.rollout.task import Failed
 from tests.rollout.conftest import tree
 from tests.rollout.file_project import file_project
 from tests.sshd import Fleet
@@ -326,10 +333,53 @@ def deploy_in_process(project, capsys, *words):
     return json.loads(said.out)
 
 
-def test_an_idle_connection_is_opened_again_before_a_host_is_begun(make, capsys, monkeypatch):
+def test_a_host_is_looked_at_again_before_it_is_begun_late(make, capsys, monkeypatch):
     project, hosts = make(a={}, first_deploy=False)
     monkeypatch.setattr(batch_run, "FRESH", -1.0)
     document = deploy_in_process(project, capsys)
     assert document["exit_code"] == 0
     assert hosts["a"].log.count("Accepted publickey") == 2
+    assert not [t for t in threading.enumerate() if t.name.startswith("host_")]
+    with open_history(Project(project.root).history_url, pytest.fail) as history:
+        states = [step.state for step in history.run(document["run"]).transitions]
+    assert states[:7] == [*["connect", "facts", "plan"] * 2, "lock"]
+
+
+def hot(answer):
+    return dataclasses.replace(
+        answer, problems=(Problem("temperature", "it is too hot", "", blocks=True),)
+    )
+
+
+def other_artifact(answer):
+    file = dataclasses.replace(answer.plan.release.blobs[0], sha256="0" * 64)
+    release = dataclasses.replace(answer.plan.release, id="file-v1-other", blobs=(file,))
+    return dataclasses.replace(answer, plan=dataclasses.replace(answer.plan, release=release))
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "told"),
+    [
+        (hot, "failed", 3, "it is too hot"),
+        (other_artifact, "failed", 3, "a changed since it was planned for: it would now get file-"),
+        (lambda s: Failed(s.task, SelectionError("nothing fits")), "failed", 3, "nothing fits"),
+        (lambda s: Failed(s.task, UnreachableError("gone")), "unreachable", 5, "gone"),
+    ],
+)
+def test_what_a_late_look_at_a_host_finds(make, capsys, monkeypatch, change, status, code, told):
+    project, hosts = make(a={}, first_deploy=False)
+
+    def look_again(task):
+        answer = survey_host(task)
+        if isinstance(changed := change(answer), Failed):
+            answer.session.close()
+        return changed
+
+    monkeypatch.setattr(batch_run, "FRESH", -1.0)
+    monkeypatch.setattr(batch_run, "survey_host", look_again)
+    document = deploy_in_process(project, capsys)
+    outcome = document["hosts"]["a"]
+    assert (document["exit_code"], outcome["status"]) == (code, status)
+    assert told in outcome["error"]["message"]
+    assert active(hosts["a"]) is None
     assert not [t for t in threading.enumerate() if t.name.startswith("host_")]
