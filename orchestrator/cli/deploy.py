@@ -95,7 +95,7 @@ def command(
         raise
     with live:
         result = batch_run.deploy(run, survey, blobs)
-    return finish(context, result)
+    return finish(context, result, {host: each.version.ref for host, each in wanted.items()})
 
 
 def alone(others: Mapping[str, Any]) -> None:
@@ -108,12 +108,12 @@ def alone(others: Mapping[str, Any]) -> None:
         )
 
 
-def finish(context: Context, result: RunResult) -> int:
-    """Print what came of a run and return its exit code."""
+def finish(context: Context, result: RunResult, wanted: Mapping[str, str] | None = None) -> int:
+    """Print what came of a run and return its exit code; `wanted` as for `summary.show`."""
     from orchestrator.cli import summary
 
     if context.json:
         context.emit(result.as_dict())
     else:
-        summary.show(context, result)
+        summary.show(context, result, wanted)
     return result.exit_code

@@ -202,7 +202,7 @@ class Work:
 
         waiting = {each.wish.host: each.outcome for each in standings}
         hosts = tuple((waiting | self.outcomes).values())
-        result = RunResult(self.run or "none", hosts, interrupted=interrupted)
+        result = RunResult(self.run, hosts, interrupted=interrupted)
         if self.context.json:
             self.context.emit(result.as_dict() | {"run": self.run or None})
         elif hosts or interrupted:

@@ -7,9 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import one_line
+from orchestrator.cli.terminal import may_be_gone
 from orchestrator.rollout.outcome import WORST_FIRST, HostOutcome, RunResult, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.cli.common import Context
 
 STYLES = {
@@ -26,13 +29,21 @@ STYLES = {
 NOT_BEGUN = frozenset({"aborted", "interrupted"})
 
 
-def show(context: Context, result: RunResult) -> None:
-    """Print every host's line, worst first, then the counts; in a log, one line a host."""
+def show(context: Context, result: RunResult, wanted: Mapping[str, str] | None = None) -> None:
+    """Print every host's line, worst first, then the counts; in a log, one line a host.
+
+    `wanted` is what a deploy was to bring the hosts, NAME@VERSION by host; None for other commands.
+    """
+    with may_be_gone():
+        _show(context, result, wanted)
+
+
+def _show(context: Context, result: RunResult, wanted: Mapping[str, str] | None) -> None:
     hosts = sorted(result.hosts, key=rank)
     rows = [(h.host, str(h.status).replace("_", " "), sentence(h)) for h in hosts]
     counts = Counter(status for _, status, _ in rows)
     total = ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "no hosts"
-    closing = closing_lines(result, total)
+    closing = closing_lines(result, total, wanted)
     if not sys.stdout.isatty():
         widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
         for name, status, told in rows:
@@ -46,21 +57,47 @@ def show(context: Context, result: RunResult) -> None:
     for host, (name, status, told) in zip(hosts, rows, strict=True):
         table.add_row(Text(name, style="bold"), Text(status, style=style_of(host)), Text(told))
     context.console.print(table)
-    context.console.print(f"\n{closing}")
+    context.console.print(f"\n{closing}", markup=False)
 
 
-def closing_lines(result: RunResult, total: str) -> str:
-    """What all came to and, where hosts were left out, why and what to do next."""
-    before = f"interrupted: {total}" if result.interrupted else total
-    closing = f"{before} · run {result.run} · exit {result.exit_code}"
+def closing_lines(result: RunResult, total: str, wanted: Mapping[str, str] | None) -> str:
+    """What all came to and, where a deploy left hosts out, why and what to do next."""
+    before = f"interrupted: {total}" if result.interrupted and not result.declined else total
+    run = f" · run {result.run}" if result.run else ""
+    lines = [f"{before}{run} · exit {result.exit_code}"]
     if result.aborted:
-        closing = f"aborted: {result.aborted}\n{closing}"
-    go_on = f"orchestrate deploy --resume {result.run}"
+        lines.insert(0, f"{'stopped' if result.declined else 'aborted'}: {result.aborted}")
+    if wanted is not None:
+        lines += [*_waiting(result, wanted), *_go_on(result)]
+    return "\n".join(lines)
+
+
+def _waiting(result: RunResult, wanted: Mapping[str, str]) -> list[str]:
+    """Which hosts a deploy could not reach, and what brings them there when they are back."""
+    away = [] if result.aborted else [host.host for host in result.hosts if _waits(host)]
+    versions = {wanted[host] for host in away if host in wanted}
+    if not versions:
+        return []
+    what = versions.pop() if len(versions) == 1 else "what they should have got"
+    who = f"{away[0]} waits" if len(away) == 1 else f"{len(away)} hosts wait"
+    return [f"{who} for {what}: orchestrate reconcile --watch"]
+
+
+def _waits(host: HostOutcome) -> bool:
+    """Whether the host gets later what it should have got: not where it was lost in a switch."""
+    from orchestrator.history.wishes import LOST_IN_SWITCH
+
+    lost = host.error is not None and host.error.as_dict()["code"] == LOST_IN_SWITCH
+    return host.status is Status.UNREACHABLE and not lost
+
+
+def _go_on(result: RunResult) -> list[str]:
+    """How to go on with the hosts that a deploy left out, if any."""
+    how = f"on with the hosts that are left: orchestrate deploy --resume {result.run}"
     if result.aborted and not result.interrupted:
-        closing += f"\nWhen it is mended, go on with the hosts that are left: {go_on}"
-    elif any(host.status is Status.SKIPPED and host.error for host in result.hosts):
-        closing += f"\nGo on with the hosts that are left: {go_on}"
-    return closing
+        return [f"When it is mended, go {how}"]
+    left_out = any(host.status is Status.SKIPPED and host.error for host in result.hosts)
+    return [f"Go {how}"] if left_out else []
 
 
 def style_of(host: HostOutcome) -> str:

@@ -7,12 +7,12 @@ is touched there.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import HostError, InputError, PreflightError
 from orchestrator.events import BatchStarted, RolloutAborted
+from orchestrator.listing import count
 from orchestrator.planning.diff import missing_blobs
 from orchestrator.rollout import batches
 from orchestrator.rollout.host_run import (
@@ -22,6 +22,7 @@ from orchestrator.rollout.host_run import (
     survey_host,
 )
 from orchestrator.rollout.outcome import BACK, Status
+from orchestrator.rollout.question import question
 from orchestrator.rollout.task import Failed, Surveyed, outcome_of
 from orchestrator.rollout.undo import not_put_back, put_back, undo_task
 
@@ -78,21 +79,19 @@ class BatchRun:
         for number, step in enumerate(self._order.steps):
             if reason or self._run.runner.interrupted:
                 break
-            if number and not self._may_follow(step):
+            if number and not self._may_follow(step, self._order.steps[number - 1]):
                 self.declined = True
                 return f"the answer before {step} was no"
             reason = self._take(step)
         return reason
 
-    def _may_follow(self, step: Step) -> bool:
+    def _may_follow(self, step: Step, last: Step) -> bool:
         """Let the strategy's pause pass before a step; the operator's answer where it is one."""
-        hosts = f"{len(step.hosts)} host{'' if len(step.hosts) == 1 else 's'}"
         if self._strategy.pause == "ask":
-            counts = Counter(str(o.status).replace("_", " ") for o in self.outcomes.values())
-            so_far = ", ".join(f"{n} {status}" for status, n in counts.items())
             with self._run.runner.unguarded():
-                return self._run.ask(f"So far: {so_far}. Begin {step} ({hosts})?")
+                return self._run.ask(question(step, last, self.outcomes))
         if self._strategy.pause:
+            hosts = count(len(step.hosts), "host")
             self._run.tell(f"Waiting {self._strategy.pause:g} s before {step} ({hosts}).")
             self._run.runner.wait(self._strategy.pause)
         return True
@@ -217,7 +216,8 @@ def deploy(run: FleetRun, survey: Survey, blob_path: Mapping[str, Path]) -> RunR
         batch_run = BatchRun(run, survey, order, one, run.unreached(survey))
         stopped = batch_run.carry_out()
         interrupted = run.runner.interrupted or batch_run.declined
-        return run.result(survey, batch_run.outcomes, interrupted=interrupted, aborted=stopped)
+        result = run.result(survey, batch_run.outcomes, interrupted=interrupted, aborted=stopped)
+        return replace(result, declined=batch_run.declined)
 
 
 def _cannot_be_sent(surveyed: Surveyed, blob_path: Mapping[str, Path]) -> bool:

@@ -328,10 +328,8 @@ def explain(
         )
     return UnreachableError(
         f"{where}: {_cause(exc)}",
-        hint=f"Try: {ssh} -v"
-        if jump
-        else "Is the host on, and are ansible_host and ansible_port right? "
-        f"Then: orchestrate deploy --limit {spec.name}",
+        hint=("" if jump else "Is the host on, and are ansible_host and ansible_port right? ")
+        + f"Try: {ssh} -v",
     )
 
 
