@@ -87,6 +87,17 @@ class Context:
         return [JsonLines()]
 
 
+class Group(click.Group):
+    """A group whose help tells what each subcommand does in a whole sentence, wrapped, not cut."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence of each subcommand's help."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        told = [(name, each.get_short_help_str(limit=10_000)) for name, each in commands if each]
+        with formatter.section("Commands"):
+            formatter.write_dl(told)
+
+
 pass_context = click.make_pass_decorator(Context)
 
 

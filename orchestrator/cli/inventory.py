@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context
+from orchestrator.cli.common import Context, Group, host_options, pass_context
+from orchestrator.listing import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _BAD_INPUT = 2
 
 
-@click.group("inventory", invoke_without_command=True)
+@click.group("inventory", cls=Group, invoke_without_command=True)
 @host_options
 @click.option("--check", is_flag=True, help="Find mistakes: file, line and fix. Exit 2 on errors.")
 @pass_context
@@ -137,7 +138,8 @@ def _check(context: Context) -> int:
         click.echo(f"{_short(problem.file)}:{problem.line}: {problem.level}: {problem.message}")
         click.echo(f"  fix: {problem.hint}")
     warnings = len(problems) - errors
-    click.echo(f"{errors} errors, {warnings} warnings" if problems else "no mistakes found")
+    told = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
+    click.echo(told if problems else "no mistakes found")
     return exit_code
 
 

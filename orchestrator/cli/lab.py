@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.common import Context, pass_context
+from orchestrator.cli.common import Context, Group, pass_context
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_HOSTS = "rpi:2,jetson:2,gpu:2"
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """A fleet of local SSH hosts to try everything on.
 

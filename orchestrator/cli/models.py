@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from orchestrator.cli import fleet
-from orchestrator.cli.common import Context, pass_context
+from orchestrator.cli.common import Context, Group, pass_context
 from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.models.manifest import Artifact, Golden, ModelVersion
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The catalog of models: what can be deployed, and where its files come from.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.common import Context, host_options, pass_context, table
+from orchestrator.listing import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +139,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
     changing = sum(bool(plan.steps) for plan in plans)
     total = human_size(sum(plan.bytes_to_send for plan in plans))
     console.print(
-        f"\n{changing} of {len(plans) + len(failed)} hosts would change, {total} to send"
+        f"\n{changing} of {count(len(plans) + len(failed), 'host')} would change, {total} to send"
         + (f", {len(failed)} cannot be planned for" if failed else "")
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
 SECONDS = click.FloatRange(min=0, min_open=True)
 
 
+def _finite(_ctx: click.Context, _param: click.Parameter, seconds: float) -> float:
+    """The seconds, where they are a time that passes."""
+    if not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} is no time to wait.")
+    return seconds
+
+
 @click.command("reconcile")
 @host_options
 @click.option("--watch", is_flag=True, help="Go on until no host waits, or Ctrl-C.")
 @click.option(
     "--interval",
     type=SECONDS,
+    callback=_finite,
     default=30.0,
     show_default=True,
     metavar="SECONDS",

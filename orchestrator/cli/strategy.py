@@ -126,11 +126,12 @@ def with_flags(settings: Settings, given: Mapping[str, Any], inventory: Inventor
     parallel = changes.pop("parallel", settings.parallel)
     strategy = replace(settings.rollout, **changes)
     if isinstance(strategy.canary, tuple):
-        strategy = replace(strategy, canary=_hosts(strategy.canary, inventory))
+        whence = "--canary" if "canary" in changes else "rollout.canary"
+        strategy = replace(strategy, canary=_hosts(strategy.canary, inventory, whence))
     return replace(settings, parallel=parallel, rollout=strategy)
 
 
-def _hosts(patterns: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
+def _hosts(patterns: tuple[str, ...], inventory: Inventory, whence: str) -> tuple[str, ...]:
     from orchestrator.fleet.inventory.patterns import matching
 
     found: dict[str, None] = {}
@@ -138,6 +139,6 @@ def _hosts(patterns: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
         try:
             found.update(dict.fromkeys(matching(inventory, pattern)))
         except UsageError as exc:
-            exc.message = f"canary: {exc.message}"
+            exc.message = f"{whence} {','.join(patterns)}: {exc.message}"
             raise
     return tuple(found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.common import Context, agreed, one_line, pass_context
+from orchestrator.listing import names as names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from orchestrator.errors import OrchestrateError
     from orchestrator.fleet.host import Host
     from orchestrator.rollout.task import Surveyed
+
+
+_PLAIN = re.compile(r"[\w.-]+")
 
 
 @click.command("unlock")
@@ -32,7 +37,8 @@ def command(context: Context, names: tuple[str, ...], yes: bool) -> int:
     def allowed(question: str) -> bool:
         return yes or agreed(question)
 
-    hosts = _hosts(context, [name for name in names if name != NAME])
+    named = [name for name in names if name != NAME]
+    hosts = _hosts(context, named) if named else []
     broken = _unlock_project(context, allowed) if NAME in names else []
     documents: dict[str, Any] = {}
     errors: list[OrchestrateError] = []
@@ -58,6 +64,7 @@ class Unlocking:
         self.documents: dict[str, Any] = {}
         self.errors: list[OrchestrateError] = []
         self._allowed = allowed
+        self._unlocked: list[str] = []
 
     def work(self, context: Context, hosts: Sequence[Host]) -> None:
         """Look at the hosts, and break the locks that may be broken."""
@@ -70,6 +77,9 @@ class Unlocking:
             self.errors += [failed.error for failed in survey.failed]
             for surveyed in survey.surveyed:
                 self._one(surveyed)
+            if self._unlocked:
+                are = "is" if len(self._unlocked) == 1 else "are"
+                click.echo(f"{names_of(self._unlocked)} {are} not locked", err=True)
         finally:
             run.abandon(survey)
 
@@ -77,6 +87,7 @@ class Unlocking:
         from orchestrator.errors import HostError
 
         if surveyed.lock is None:
+            self._unlocked.append(surveyed.task.host.name)
             return
         name = surveyed.task.host.name
         self.documents[name] = _show(surveyed)
@@ -105,9 +116,15 @@ class Unlocking:
 def _hosts(context: Context, names: Sequence[str]) -> list[Host]:
     """The hosts that the names and patterns mean, each once; raises UsageError."""
     from orchestrator.cli import fleet
+    from orchestrator.errors import UsageError
+    from orchestrator.fleet import inventory
+    from orchestrator.fleet.inventory.names import suggestion
 
+    known = inventory.load(context.project.inventory)
     found: dict[str, Host] = {}
     for name in names:
+        if _PLAIN.fullmatch(name) and name not in {*known.hosts, *known.groups}:
+            raise UsageError(f"no host is named '{name}'", hint=suggestion(name, known.hosts))
         _, hosts = fleet.choose(context, (), name)
         found |= {host.name: host for host in hosts}
     return list(found.values())

@@ -77,5 +77,5 @@ def test_a_full_disk_under_stdout_is_said_on_stderr():
             text=True,
             check=False,
         )
-    assert done.stderr.startswith("error: No such command 'nope'.")
+    assert done.stderr.startswith("error: no such command 'nope'\n")
     assert "Traceback" not in done.stderr

@@ -67,7 +67,7 @@ def project(tmp_path, monkeypatch):
 def test_plan_says_what_would_change_and_touches_nothing(project):
     said = project.run("plan")
     assert "nothing is active" in said
-    assert "1 of 1 hosts would change, 1." in said
+    assert "1 of 1 host would change, 1." in said
     document = project.run("--json", "plan", "--model", "word@v3")
     assert document["exit_code"] == 0
     planned = document["hosts"]["here"]
@@ -101,7 +101,7 @@ def test_a_plan_shows_how_the_config_differs(project):
     assert "config of here" in said
     assert "+threads = 2" in said
     template.write_text("host = {{ host.name }}\n")
-    assert "0 of 1 hosts would change, 0 B to send" in project.run("plan")
+    assert "0 of 1 host would change, 0 B to send" in project.run("plan")
 
 
 def test_facts_come_from_the_cache_until_they_are_refreshed(project):

@@ -120,7 +120,7 @@ def test_check_lists_mistakes(project):
         "  fix: Use a key, or encrypt it: ansible-vault encrypt_string.\n"
         "inventory/hosts.yml:10: error: there is no profile 'jetsno'\n"
         "  fix: Did you mean 'jetson'?\n"
-        "1 errors, 1 warnings\n"
+        "1 error, 1 warning\n"
     )
     document = json.loads(orchestrate(project, "inventory", "--check", "--json").stdout)
     assert document["exit_code"] == 2
