@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.fleet.host import Host, Inventory
     from orchestrator.history.records import RunDetail
     from orchestrator.history.store import History
-    from orchestrator.rollout.journal import CutOff
+    from orchestrator.rollout.journal import CutOff, Left
     from orchestrator.rollout.outcome import RunResult
     from orchestrator.rollout.task import Wanted
 
@@ -53,10 +53,9 @@ def command(context: Context, run: str | None) -> int:
         hosts = [known[name] for name in cut.in_flight if name in known]
         result = _settle(context, cut, hosts) if hosts else None
         _end(history, cut, known)
-        detail = history.run(cut.run.id)
+        left = _left(history, cut.run.id)
     _show(context, cut, result)
-    if detail is not None:
-        _say_rest(cut, detail)
+    _say_rest(cut, left)
     for other in others:
         say_cut_off(other, ": orchestrate resume")
     return result.exit_code if result else 0
@@ -83,9 +82,11 @@ def rest_of(context: Context, run: str) -> Rest:
 
     with _history(context) as history:
         detail = _deploy_named(history, run)
+        rest = journal.left(history, detail)
     asked = journal.request(detail.run)
     loaded = inventory.load(context.project.inventory)
-    left = [name for name in journal.unreached(detail) if name in asked["wanted"]]
+    left = [name for name in rest.hosts if name in asked["wanted"]]
+    _say_overruled(rest)
     gone = [name for name in left if name not in loaded.hosts]
     if gone:
         click.echo(f"Left alone, not in the inventory any more: {', '.join(gone)}", err=True)
@@ -103,7 +104,7 @@ def nothing_left(context: Context, run: str) -> int:
     """Say that a run left nothing to go on with."""
     context.emit(NO_RUN)
     if not context.json:
-        context.tell(f"Nothing left to do: every host of run {run} is where it should be.")
+        context.tell(f"Nothing left to do: no host waits for what run {run} should bring.")
     return 0
 
 
@@ -141,7 +142,7 @@ def _nothing(context: Context, history: History, run: str | None) -> int:
         return 0
     ended = f"{this.outcome}, exit {this.exit_code}"
     context.tell(f"Nothing to resume: run {this.id} came to its end ({ended}).")
-    if this.command == "deploy" and journal.unreached(detail):
+    if this.command == "deploy" and journal.left(history, detail).hosts:
         context.tell(f"What it did not reach: orchestrate deploy --resume {this.id}")
     return 0
 
@@ -185,22 +186,36 @@ def _show(context: Context, cut: CutOff, result: RunResult | None) -> None:
         summary.show(context, result)
 
 
-def _say_rest(cut: CutOff, detail: RunDetail) -> None:
-    """Say which hosts the run never came to, and how to go on."""
+def _left(history: History, run: str) -> Left:
+    """What the run left to do by now; nothing where the history cannot be read any more."""
     from orchestrator.rollout import journal
 
+    detail = history.run(run)
+    return journal.Left((), {}) if detail is None else journal.left(history, detail)
+
+
+def _say_rest(cut: CutOff, left: Left) -> None:
+    """Say which hosts the run never came to, and how to go on."""
     if cut.never_begun:
         click.echo(f"Never begun: {', '.join(cut.never_begun)}", err=True)
-    left = journal.unreached(detail)
-    if cut.run.command == "deploy" and left:
+    _say_overruled(left)
+    if cut.run.command == "deploy" and left.hosts:
         click.echo(
-            f"Hosts that are not where it should bring them: {', '.join(left)}. "
+            f"Hosts that are not where it should bring them: {', '.join(left.hosts)}. "
             f"Go on: orchestrate deploy --resume {cut.run.id}",
             err=True,
         )
-    elif cut.run.command == "rollback" and cut.never_begun:
-        names = ",".join(cut.never_begun)
-        click.echo(f"Go on: orchestrate rollback --limit '{names}'", err=True)
+    elif cut.run.command == "rollback":
+        names = ",".join(host for host in cut.never_begun if host in left.hosts)
+        if names:
+            click.echo(f"Go on: orchestrate rollback --limit '{names}'", err=True)
+
+
+def _say_overruled(left: Left) -> None:
+    """Say which hosts a later run gave something else."""
+    for run in dict.fromkeys(left.overruled.values()):
+        hosts = ", ".join(host for host, by in left.overruled.items() if by == run)
+        click.echo(f"Left alone, overruled by run {run}: {hosts}", err=True)
 
 
 def _deploy_named(history: History, run: str) -> RunDetail:

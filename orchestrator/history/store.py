@@ -111,6 +111,11 @@ class History:
         newest_first = query.order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
         return [RunRecord(**row) for row in self._rows(newest_first)]
 
+    def runs_since(self, time: float) -> list[RunRecord]:
+        """The runs that started at a time or later, oldest first."""
+        query = select(RUNS).where(RUNS.c.started >= time).order_by(RUNS.c.started, RUNS.c.id)
+        return [RunRecord(**row) for row in self._rows(query)]
+
     def outcomes_since(self, time: float) -> list[HostRecord]:
         """What became of hosts in any run after a time, oldest first."""
         query = select(HOSTS).where(HOSTS.c.time > time).order_by(HOSTS.c.time)

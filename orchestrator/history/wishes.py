@@ -57,12 +57,16 @@ def follow(connection: Connection, event: HostFinished | RunFinished) -> None:
     if isinstance(event, RunFinished):
         if command != RECONCILE:
             _record(connection, event)
-    elif command == "rollback" or (command in OVERRULING and _ends_a_wish(event.outcome)):
+    elif overrules(command, event.outcome):
         forget(connection, event.host)
 
 
-def _ends_a_wish(outcome: Mapping[str, Any]) -> bool:
-    return outcome["status"] in REACHED or _lost_in_switch(outcome)
+def overrules(command: str | None, outcome: Mapping[str, Any]) -> bool:
+    """Whether what was wanted of a host before does not hold any more after this outcome of it."""
+    if command == "rollback":
+        return True
+    reached = outcome["status"] in REACHED or _lost_in_switch(outcome)
+    return command in OVERRULING and reached
 
 
 def _lost_in_switch(outcome: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.events import RunFinished
 from orchestrator.history import LOOKING
+from orchestrator.history.wishes import overrules
 from orchestrator.rollout.outcome import INTERRUPTED, Status
 from orchestrator.rollout.project_lock import SWITCHING
 
@@ -45,6 +46,17 @@ class CutOff:
     never_begun: tuple[str, ...]
     last: float
     resumed_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a run left to do: the `hosts` that are still to be brought, in the run's order.
+
+    `overruled` are those that a later run gave something else, each with the id of the first one.
+    """
+
+    hosts: tuple[str, ...]
+    overruled: Mapping[str, str]
 
 
 def cut_off(history: History) -> list[CutOff]:
@@ -102,17 +114,66 @@ def end(history: History, cut: CutOff) -> None:
         history.end_run(closed, cut.settled.values() if run == cut.run.id else ())
 
 
-def unreached(detail: RunDetail) -> list[str]:
-    """The hosts of a run that it did not bring where it should have, in the run's order."""
+def left(history: History, detail: RunDetail) -> Left:
+    """What a run that should bring hosts to a version left to do, as it stands by now."""
+    started = detail.run.started
+    return left_since(detail, history.runs_since(started), history.outcomes_since(started))
+
+
+def left_since(
+    detail: RunDetail, runs: Iterable[RunRecord], outcomes: Iterable[HostRecord]
+) -> Left:
+    """As `left`; `runs` and their `outcomes` are those since the run started, oldest first."""
     begun = {t.host: t.release for t in detail.transitions if t.state in FORWARD}
-    there = {r.host for r in detail.hosts if r.status in ARRIVED}
-    there |= {
-        r.host
-        for r in detail.hosts
-        if r.status == Status.UNCHANGED
-        and (r.host not in begun or begun[r.host] == r.outcome.get("release"))
+    known = {run.id: run for run in runs}
+    later = [(known[r.run], r) for r in outcomes if r.run in known and _counts(detail, known, r)]
+    taken_over = {(record.host, record.time) for _, record in later}
+    there = {
+        record.host
+        for record in detail.hosts
+        if (record.host, record.time) not in taken_over and _arrived(record, begun)
     }
-    return [host for host in names(detail) if host not in there]
+    overruled: dict[str, str] = {}
+    for run, record in later:
+        asked = known.get(resumes(run) or run.id)
+        if asked is None:
+            continue
+        if not _same_wanted(detail.run, asked, record.host):
+            overruled.setdefault(record.host, run.id)
+            continue
+        overruled.pop(record.host, None)
+        settled = run is not asked
+        if _arrived(record, {record.host: begun.get(record.host)} if settled else {}):
+            there.add(record.host)
+    hosts = [host for host in names(detail) if host not in there]
+    return Left(
+        tuple(host for host in hosts if host not in overruled),
+        {host: overruled[host] for host in hosts if host in overruled},
+    )
+
+
+def _counts(detail: RunDetail, known: Mapping[str, RunRecord], record: HostRecord) -> bool:
+    """Whether an outcome is of a later run that gave the host something, or tried to."""
+    last = max((t.time for t in detail.transitions if t.host == record.host), default=0.0)
+    later = record.run != detail.run.id and record.time > last
+    return later and overrules(known[record.run].command, record.outcome)
+
+
+def _arrived(record: HostRecord, begun: Mapping[str, str | None]) -> bool:
+    """Whether the outcome is of a host that was brought to its version, or had it already.
+
+    `begun` are the releases that the hosts were on the way to.
+    """
+    if record.status != Status.UNCHANGED or record.host not in begun:
+        return record.status in {*ARRIVED, Status.UNCHANGED}
+    release = begun[record.host]
+    return release is not None and release == record.outcome.get("release")
+
+
+def _same_wanted(one: RunRecord, other: RunRecord, host: str) -> bool:
+    """Whether two runs should bring the host to the same version."""
+    wanted, by_other = ((request(run).get("wanted") or {}).get(host) for run in (one, other))
+    return one.id == other.id or (wanted is not None and wanted == by_other)
 
 
 def names(detail: RunDetail) -> list[str]:

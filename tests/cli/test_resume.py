@@ -134,16 +134,26 @@ def test_the_next_deploy_says_what_was_cut_off_and_settles_it(make_fleet):
     assert deploy.stderr.count(words) == 1
     assert active(cut) == "v1", "what is wanted now"
     assert "was cut off" not in project.text("deploy", "--yes").stderr
-    done = project.run("resume")
-    assert (done.code, done.document["hosts"], done.document["resumes"]) == (0, {}, run)
+    plain = project.run("history", "-n", "2").document["runs"][1]["id"]
+    done = project.text("resume")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"Left alone, overruled by run {plain}: {cut.name}\n" in done.stderr
+    assert "deploy --resume" not in done.stderr
+    rest = project.text("deploy", "--resume", run, "--yes")
+    assert f"Left alone, overruled by run {plain}: {cut.name}\n" in rest.stderr
+    assert rest.stdout.startswith("Nothing left to do: ")
     assert project.text("resume").stdout == "Nothing to resume: no run was cut off.\n"
 
-    (home(gone) / "go").unlink()
-    run = killed_at(project, [gone], "deploy", "--limit", gone.name, "--model", "file@v2")
-    (home(gone) / "go").touch()
+    for host in fleet:
+        (home(host) / "go").unlink()
+    run = killed_at(project, fleet, "deploy", "--model", "file@v2")
+    for host in fleet:
+        (home(host) / "go").touch()
     gone.stop()
     unreached = project.run("resume")
-    assert (unreached.code, unreached.statuses()) == (5, {gone.name: "unreachable"})
+    assert unreached.code == 5
+    assert unreached.statuses() == {cut.name: "deployed", gone.name: "unreachable"}
+    assert f"not where it should bring them: {gone.name}. Go on" in unreached.stderr
     assert project.run("history", run).document["run"]["finished"] is None, "not settled yet"
     gone.start()
     settled = project.text("resume")

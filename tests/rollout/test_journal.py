@@ -160,7 +160,69 @@ UNREACHED = [
 @pytest.mark.parametrize(("lines", "left"), UNREACHED)
 def test_what_a_run_has_left_to_do(history, lines, left):
     publish(history, told("r1", *lines, ended="failed"))
-    assert journal.unreached(history.run("r1")) == (["a"] if left else []) + ["b", "c", "d"]
+    found = journal.left(history, history.run("r1"))
+    assert found == journal.Left((*(["a"] if left else []), "b", "c", "d"), {})
+
+
+V1_V2 = {"wanted": dict.fromkeys("abcd", "go@v1")}, {"wanted": dict.fromkeys("abcd", "go@v2")}
+LATER = [
+    # of a host that was cut off in its switch: what came later, and whether it is left or overruled
+    (["r2 deploy v1 a =deployed"], "overruled"),
+    (["r2 deploy v1 a =unchanged"], "overruled"),
+    (["r2 deploy v1 a =rolled_back"], "overruled"),
+    (["r2 deploy v1 a =unreachable"], "left"),
+    (["r2 deploy v1 a =skipped"], "left"),
+    (["r2 rollback - a =unreachable"], "overruled"),
+    (["r2 verify - a =verified"], "left"),
+    (["r2 deploy v2 a =deployed"], "there"),
+    (["r2 deploy v2 a =unchanged"], "there"),
+    (["r2 deploy v2 a =rolled_back"], "left"),
+    (["r2 reconcile v2 a =deployed"], "there"),
+    (["r2 resume r1 a =deployed"], "there"),
+    (["r2 resume r1 a =unchanged"], "there"),
+    (["r2 resume r1 a =rolled_back"], "left"),
+    (["r2 deploy v2 a verify", "r3 resume r2 a =deployed"], "there"),
+    (["r2 deploy v1 a verify", "r3 resume r2 a =deployed"], "overruled"),
+    (["r2 resume r0 a =deployed"], "left"),  # of a run before
+    (["r2 deploy v1 a =deployed", "r3 deploy v2 a =rolled_back"], "left"),
+    (["r2 deploy v1 a =deployed", "r3 deploy v2 a =deployed"], "there"),
+]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize(("runs", "place"), LATER)
+def test_what_later_runs_make_of_what_is_left(history, runs, place, closed):
+    v1, v2 = V1_V2
+    requests = {"v1": v1, "v2": v2, "-": {}}
+    publish(
+        history,
+        told("r1", "a lock", "a activate", "a verify", "d =deployed", request=v2, hosts="ad"),
+    )
+    for number, line in enumerate(runs, 2):
+        run, command, asked, host, word = line.split()
+        request = requests.get(asked, {"resumes": asked})
+        at = number * 100.0
+        events = told(run, f"{host} {word}", at=at, command=command, request=request, ended="x")
+        publish(history, events)
+    if closed:
+        (cut,) = (each for each in journal.cut_off(history) if each.run.id == "r1")
+        journal.end(history, cut)
+        if "verify - a =verified" in runs[0]:
+            place = "there"  # as it says itself
+    last = runs[-1].split()[0] if "resume" in runs[-1] else runs[0].split()[0]
+    assert journal.left(history, history.run("r1")) == journal.Left(
+        ("a",) if place == "left" else (), {"a": last} if place == "overruled" else {}
+    )
+
+
+def test_who_was_brought_there_is_neither_left_nor_overruled(history):
+    v1, v2 = V1_V2
+    publish(
+        history,
+        told("r1", "a =deployed", "b =failed", request=v2, hosts="ab", ended="failed"),
+        told("r2", "a =deployed", at=200.0, request=v1, hosts="a", ended="deployed"),
+    )
+    assert journal.left(history, history.run("r1")) == journal.Left(("b",), {})
 
 
 def test_a_run_of_a_version_that_named_no_hosts(history):
@@ -168,4 +230,4 @@ def test_a_run_of_a_version_that_named_no_hosts(history):
     history._write(lambda connection: connection.exec_driver_sql("UPDATE runs SET request = NULL"))
     (cut,) = journal.cut_off(history)
     assert (set(cut.in_flight), set(cut.done), cut.never_begun) == ({"a"}, {"b"}, ())
-    assert journal.unreached(history.run("r1")) == ["a", "b"]
+    assert journal.left(history, history.run("r1")).hosts == ("a", "b")
