@@ -35,6 +35,8 @@ def outcome(monkeypatch, capsys, *words):
         ("explain",),
         ("plan",),
         ("plan", "extra"),
+        ("reconcile", "--interval", "nan"),
+        ("reconcile", "--interval", "inf"),
         ("trust", "--", "--json"),
     ],
 )

@@ -61,11 +61,61 @@ SKIPPED = HostOutcome(
                 GO_ON.capitalize(),
             ],
         ),
+        (
+            {"interrupted": True, "aborted": "the answer was no", "declined": True},
+            [
+                "pi-4  skipped  not begun",
+                "",
+                "stopped: the answer was no",
+                "1 skipped · run r1 · exit 130",
+                GO_ON.capitalize(),
+            ],
+        ),
     ],
 )
 def test_the_end_tells_why_hosts_were_left_out_and_how_to_go_on(capsys, options, lines):
-    summary.show(Context(), RunResult("r1", (SKIPPED,), **options))
+    summary.show(Context(), RunResult("r1", (SKIPPED,), **options), wanted={"pi-4": "go@v3"})
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def away(name, **error):
+    return HostOutcome(
+        name, Status.UNREACHABLE, exit_code=5, error=UnreachableError("no answer", **error)
+    )
+
+
+LOST = away("pi-0", code="left_to_itself")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "aborted", "told"),
+    [
+        ([away("pi-3"), LOST], None, ["pi-3 waits for go@v3: orchestrate reconcile --watch"]),
+        (
+            [away("pi-3"), away("pi-5")],
+            None,
+            ["2 hosts wait for go@v3: orchestrate reconcile --watch"],
+        ),
+        (
+            [away("pi-3"), away("pi-7")],
+            None,
+            ["2 hosts wait for what they should have got: orchestrate reconcile --watch"],
+        ),
+        ([LOST], None, []),
+        ([away("pi-3")], "why", [f"When it is mended, {GO_ON}"]),
+    ],
+)
+def test_the_end_tells_who_waits_for_what(capsys, hosts, aborted, told):
+    wanted = {"pi-3": "go@v3", "pi-5": "go@v3", "pi-7": "chess@v1", "pi-0": "go@v3"}
+    summary.show(Context(), RunResult("r1", tuple(hosts), aborted=aborted), wanted)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index(next(line for line in lines if "exit 5" in line)) + 1 :] == told
+
+
+def test_only_a_deploy_is_gone_on_with(capsys):
+    summary.show(Context(), RunResult("", (SKIPPED, away("pi-3")), interrupted=True))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "interrupted: 1 unreachable, 1 skipped · exit 130"
 
 
 def test_a_terminal_shows_the_same(monkeypatch):

@@ -52,6 +52,10 @@ def test_only_the_hosts_that_were_named(project, fleet):
     other.stop()
     said = project.text("unlock", "all", one.name, "--yes")
     assert said.returncode == 5
+    assert f"{one.name} is not locked\n" in said.stderr
+    wrong = project.run("unlock", "ungruped").error
+    assert wrong["message"] == "no host is named 'ungruped'"
+    assert wrong["hint"] == f"There are: {one.name}, {other.name}."
     assert "Nothing was unlocked." in said.stdout
     assert "Is the host on" in said.stderr
 

@@ -142,6 +142,17 @@ def test_a_pause_ends_when_it_is_interrupted():
     assert runner.interrupted
 
 
+def test_what_nohup_started_does_not_heed_the_end_of_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    runner = ThreadRunner(1)
+    try:
+        with runner.guard():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not runner.interrupted
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_question_is_ended_by_an_interrupt():
     runner = ThreadRunner(1)
     before = signal.getsignal(signal.SIGINT)

@@ -255,9 +255,10 @@ def test_a_question_stands_between_the_batches(make, answer, code, b):
     )
     assert ended == code
     assert "Order: canary: a; then 1 host.\n" in out
-    assert "So far: 1 deployed. Begin" in said
+    assert "So far: 1 deployed.\n  a: deployed" in said
+    assert "Next: b.\nBegin" in said
     assert [active(hosts[name]) for name in "ab"] == ["file-v2", b]
-    assert ("aborted: the answer before batch 1 of 1 was no" in out) == (code == 130)
+    assert ("stopped: the answer before batch 1 of 1 was no" in out) == (code == 130)
 
 
 def test_ctrl_c_ends_a_pause(make):
@@ -302,7 +303,7 @@ def test_ctrl_c_twice_stops_at_once(make):
 @pytest.mark.parametrize(
     ("flag", "value", "cause", "hint"),
     [
-        ("--canary", "nobody", "'nobody' is neither a host nor a group", "There are: a"),
+        ("--canary", "nobody", "--canary nobody: 'nobody' is neither a host", "There are: a"),
         ("--canary", "0", "0 would be no host at all", "hardware_class"),
         ("--batches", "1,many", "'many' is neither a count nor a percentage", "1,25%,100%"),
         ("--batches", "", "'' is neither a count nor a percentage", "1,25%,100%"),
@@ -316,7 +317,7 @@ def test_ctrl_c_twice_stops_at_once(make):
 def test_flags_that_cannot_be_read(a_project, capsys, flag, value, cause, hint):
     document = deploy_in_process(a_project, capsys, flag, value)
     assert document["exit_code"] == 2
-    assert flag in document["error"]["message"] or "canary: " in document["error"]["message"]
+    assert flag in document["error"]["message"]
     assert cause in document["error"]["message"]
     assert hint in document["error"]["hint"]
 
@@ -325,10 +326,11 @@ def deploy_in_process(project, capsys, *words):
     with pytest.MonkeyPatch.context() as patch:
         argv = ["orchestrate", "--project", str(project.root), "--json", "deploy", "--yes", *words]
         patch.setattr(sys, "argv", argv)
-        before = signal.getsignal(signal.SIGTERM)
+        before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
         with pytest.raises(SystemExit):
             cli.main()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     said = capsys.readouterr()
     return json.loads(said.out)
 
