@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from orchestrator.rollout.fleet_run import Survey
     from orchestrator.rollout.task import Surveyed, Wanted
 
-STYLES = {"ok": "green", "drift": "yellow", "unverified": "yellow", "failing": "bold red"}
-
-
+STYLES = {
+    "ok": "green",
+    "unconfirmed": "yellow",
+    "drift": "yellow",
+    "unverified": "yellow",
+    "failing": "bold red",
+}
+# The states as they are shown, those that need a look first.
+ORDER = (
+    *("unreachable", "unknown", "failing", "unconfirmed", "drift"),
+    *("unverified", "empty", "ok"),
+)
 DRIFT = 3  # the exit code of --check
 
 
@@ -49,7 +58,14 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None, check:
     survey = fleet.look(context, "status", hosts, before_closing=ask)
     plans = plans_of(context, inventory, survey.surveyed)
     rows = {
-        name: standing(s.task.host, s.present, s.lock, plan=plans.get(name), service=said.get(name))
+        name: standing(
+            s.task.host,
+            s.present,
+            s.lock,
+            lock_age=s.lock_age,
+            plan=plans.get(name),
+            service=said.get(name),
+        )
         for s in survey.surveyed
         for name in [s.task.host.name]
     }
@@ -112,8 +128,7 @@ def show(console: Console, documents: dict[str, Any]) -> None:
     from rich.text import Text
 
     rows = table("host", "state", "wanted", "active", "verdict", "")
-    order = ["unreachable", "unknown", "failing", "drift", "unverified", "empty", "ok"]
-    for name, row in sorted(documents.items(), key=lambda i: (order.index(i[1]["state"]), i[0])):
+    for name, row in sorted(documents.items(), key=lambda i: (ORDER.index(i[1]["state"]), i[0])):
         if "error" in row:
             told = one_line(row["error"]["message"], row["error"]["hint"])
             state = Text(row["state"], "magenta")
@@ -123,8 +138,15 @@ def show(console: Console, documents: dict[str, Any]) -> None:
             Text(name, "bold"),
             Text(row["state"], STYLES.get(row["state"], "dim")),
             Text(row["wanted"] or ""),
-            Text(row["release"] or "nothing"),
+            Text(_active(row)),
             Text(row["verdict"] or ""),
             Text("; ".join(row["notes"])),
         )
     console.print(rows)
+
+
+def _active(row: dict[str, Any]) -> str:
+    """What is active, as NAME@VERSION and the id of its release."""
+    if row["release"] is None:
+        return "nothing"
+    return f"{row['active']} ({row['release']})" if row["active"] else str(row["release"])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import HostError, InputError
 from orchestrator.planning.diff import HostPlan, changes, damage
+from orchestrator.rollout import this_process
+from orchestrator.rollout.project_lock import SWITCHING
 from orchestrator.rollout.runner import ThreadRunner
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ class Standing:
     """One host at a glance.
 
     `state` is `ok`, `drift` (not what is wanted, changed by hand, or its service is down),
-    `unverified` (no verdict yet, or the switch is not confirmed: a run was cut off, or is at work),
-    `failing` (the last verdict was not a pass) or `empty`.
+    `unconfirmed` (in the middle of a switch: a run is at work, or was cut off), `unverified` (no
+    verdict yet), `failing` (the last verdict was not a pass) or `empty`.
     """
 
     state: str
@@ -52,14 +54,16 @@ def standing(
     present: Present,
     lock: str | None,
     *,
+    lock_age: int | None = None,
     plan: Plan = None,
     service: str | None = None,
 ) -> Standing:
     """The host's standing, from its inventory and what was found on it.
 
     `plan` is what a deploy would do, or why it could not; `service` why the service that runs the
-    active release is not well, empty or None when nothing is known against it. What was found may
-    be of any shape: a manifest or a verdict that cannot be read is told, not raised.
+    active release is not well, empty or None when nothing is known against it. `lock_age` is for
+    how many seconds nothing was heard of whoever holds the `lock`. What was found may be of any
+    shape: a manifest or a verdict that cannot be read is told, not raised.
     """
     wanted = _text(host.vars.get("orchestrate_model"))
     release = present.manifest if _is_whole(present.manifest) else None
@@ -75,14 +79,17 @@ def standing(
     verdict = _text(last.get("verdict"))
     drift = [*_drift(present, release, wanted, active), *_would_change(present, active, plan)]
     drift += [f"the service is down: {_text(service)}"] if service else []
-    if present.current is None:
+    owner = _owner(lock, lock_age)
+    if present.armed is not None:
+        state = "unconfirmed"
+    elif present.current is None:
         state = "empty"
     elif verdict not in {None, "pass"}:
         state = "failing"
     elif drift:
         state = "drift"
     else:
-        state = "ok" if verdict and not present.armed else "unverified"
+        state = "ok" if verdict else "unverified"
     return Standing(
         state=state,
         wanted=wanted,
@@ -91,11 +98,11 @@ def standing(
         verdict=verdict,
         since=_text(last.get("when")),
         notes=(
+            *_unconfirmed(present, owner),
             *drift,
-            *_unconfirmed(present),
             *_by_itself(present),
             *_no_plan(plan),
-            *_lock(lock),
+            *_lock(lock, owner),
         ),
     )
 
@@ -164,14 +171,46 @@ def _no_plan(plan: Plan) -> list[str]:
     return [f"cannot plan: {_text(plan.message.splitlines()[0] if plan.message else plan.code)}"]
 
 
-def _unconfirmed(present: Present) -> list[str]:
+def _unconfirmed(present: Present, owner: Mapping[str, Any]) -> list[str]:
+    """What becomes of the switch that nobody has confirmed yet."""
     armed = present.armed
     if armed is None:
         return []
     release, run, back = _text(armed.release), _text(armed.run), _text(armed.back or "nothing")
+    if _is_at_work(owner):
+        command = f" ({_text(owner['command'])})" if "command" in owner else ""
+        by = _text(owner.get("run"))
+        return [f"run {by}{command} is at work: {release} is not confirmed yet"]
+    if _is_cut_off(owner):
+        cut = f"run {run} was cut off before {release} was confirmed: orchestrate resume"
+        return [f"{cut}; else the host goes back to {back} by itself"]
     return [
         f"switched to {release} by run {run}, not confirmed; the host goes back to {back} by itself"
     ]
+
+
+def _owner(lock: str | None, age: int | None) -> Mapping[str, Any]:
+    """Who holds the lock, with the seconds of their silence as `age`; empty where not known."""
+    try:
+        owner = json.loads(lock or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return {**owner, "age": age} if isinstance(owner, dict) else {}
+
+
+def _is_at_work(owner: Mapping[str, Any]) -> bool:
+    """Whether the owner of a lock has given a sign of life within the time that it has for that."""
+    lease, age = owner.get("lease"), owner.get("age")
+    if not isinstance(lease, int) or not isinstance(age, int):
+        return False
+    return 0 <= age <= lease and not this_process.is_gone(owner)
+
+
+def _is_cut_off(owner: Mapping[str, Any]) -> bool:
+    """Whether the owner of a lock is no more: its process is gone, or was silent for too long."""
+    lease, age = owner.get("lease"), owner.get("age")
+    silent = isinstance(lease, int) and isinstance(age, int) and age > lease
+    return silent or this_process.is_gone(owner)
 
 
 def _by_itself(present: Present) -> list[str]:
@@ -185,15 +224,15 @@ def _by_itself(present: Present) -> list[str]:
     return []
 
 
-def _lock(lock: str | None) -> list[str]:
+def _lock(lock: str | None, owner: Mapping[str, Any]) -> list[str]:
     if lock is None:
         return []
-    try:
-        owner = json.loads(lock)
-        who, since, command = (_text(owner[key]) for key in ("who", "since", "command"))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    if not {"who", "since", "command"} <= owner.keys():
         return ["locked"]
-    return [f"locked by {who} since {since} ({command})"]
+    who, since, command = (_text(owner[key]) for key in ("who", "since", "command"))
+    cut = owner["command"] in tuple(SWITCHING) and _is_cut_off(owner)
+    more = ", cut off: orchestrate resume" if cut else ""
+    return [f"locked by {who} since {since} ({command}{more})"]
 
 
 def _text(value: Any) -> str | None:

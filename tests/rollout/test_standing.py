@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from orchestrator.errors import ModelError, TemplateError
 from orchestrator.fleet.host import Host
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.present import Armed, Present
+from orchestrator.rollout import this_process
 from orchestrator.rollout.standing import standing
 from tests.planning import samples
 from tests.planning.plans import inputs, on_host
@@ -88,11 +90,11 @@ WENT_BACK = {"by": "host", "what": "revert", "release": RELEASE.id, "when": "noo
         ({}, {"service": ""}, "ok", ()),
         ({}, {"service": "exit 7: dead"}, "drift", ("the service is down: exit 7: dead",)),
         (
-            {"armed": Armed("r9", RELEASE.id, "old")}, {}, "unverified",
+            {"armed": Armed("r9", RELEASE.id, "old")}, {}, "unconfirmed",
             (f"{UNCONFIRMED} old by itself",),
         ),
         (
-            {"armed": Armed("r9", RELEASE.id, None)}, {}, "unverified",
+            {"armed": Armed("r9", RELEASE.id, None)}, {}, "unconfirmed",
             (f"{UNCONFIRMED} nothing by itself",),
         ),
         ({"audit": (*THERE.audit, WENT_BACK)}, {}, "ok", ("went back by itself at noon: x",)),
@@ -164,19 +166,20 @@ STATES = {"ok", "drift", "unverified", "failing"}
     manifest=st.dictionaries(st.sampled_from([*MANIFEST, "x"]), JSON),
     audit=st.lists(st.fixed_dictionaries({"release": JSON | st.just("r1"), "verdict": JSON})),
     when=JSON,
-    lock=JSON,
+    lock=JSON | st.dictionaries(st.sampled_from(["run", "command", "lease", "pid"]), JSON),
     wanted=JSON,
     by=st.just("host") | JSON,
     word=st.text(ANY),
+    armed=st.booleans(),
 )
-def test_whatever_is_found_is_told_and_shown(manifest, audit, when, lock, wanted, by, word):
+def test_whatever_is_found_is_told_and_shown(manifest, audit, when, lock, wanted, by, word, armed):
     lines = tuple(line | {"when": when, "by": by, "reason": when} for line in audit)
-    armed = Armed(word, word, word)
-    present = Present("r1", ("r1",), manifest=MANIFEST | manifest, audit=lines, armed=armed)
+    switch = Armed(word, word, word) if armed else None
+    present = Present("r1", ("r1",), manifest=MANIFEST | manifest, audit=lines, armed=switch)
     host = Host("pi-1", (), {"orchestrate_model": wanted})
     failed = ModelError(word)
-    found = standing(host, present, json.dumps(lock), plan=failed, service=word)
-    assert found.state in STATES
+    found = standing(host, present, json.dumps(lock), lock_age=1, plan=failed, service=word)
+    assert found.state in ({"unconfirmed"} if armed else STATES)
     with io.TextIOWrapper(io.BytesIO(), encoding="utf-8") as screen:
         show(Console(file=screen), {"pi-1": json.loads(json.dumps(found.as_dict()))})
 
@@ -198,3 +201,68 @@ def test_a_verdict_that_is_no_word_is_no_pass():
 )
 def test_a_lock_is_told(lock, note):
     assert standing(Host("pi-1"), Present(), lock).notes[0].startswith(note)
+
+
+ELSEWHERE = {"run": "r9", "who": "me@there", "since": "noon", "command": "deploy", "lease": 60}
+GONE = ELSEWHERE | {"machine": this_process.machine(), "pid": 2**22 + 1}
+HERE = GONE | {"pid": os.getpid()}
+AT_WORK = f"run r9 (deploy) is at work: {RELEASE.id} is not confirmed yet"
+CUT_OFF = (
+    f"run r9 was cut off before {RELEASE.id} was confirmed: orchestrate resume; "
+    "else the host goes back to old by itself"
+)
+LOCKED, RESUME = "locked by me@there since noon (deploy", ", cut off: orchestrate resume)"
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "notes"),
+    [
+        (HERE, 3, (AT_WORK, f"{LOCKED})")),
+        (ELSEWHERE, 60, (AT_WORK, f"{LOCKED})")),
+        (
+            ELSEWHERE | {"run": "r10", "command": "resume"},
+            0,
+            (
+                AT_WORK.replace("r9 (deploy", "r10 (resume"),
+                f"{LOCKED.replace('deploy', 'resume')})",
+            ),
+        ),
+        ({"run": "r9", "lease": 60}, 0, (AT_WORK.replace(" (deploy)", ""), "locked")),
+        (ELSEWHERE, 61, (CUT_OFF, f"{LOCKED}{RESUME}")),
+        (GONE, 3, (CUT_OFF, f"{LOCKED}{RESUME}")),
+        (GONE | {"command": "verify"}, 3, (CUT_OFF, f"{LOCKED.replace('deploy', 'verify')})")),
+        # A clock that jumped back, a host that cannot tell, and a lock of some other shape.
+        (ELSEWHERE, -5, (f"{UNCONFIRMED} old by itself", f"{LOCKED})")),
+        (ELSEWHERE, None, (f"{UNCONFIRMED} old by itself", f"{LOCKED})")),
+        ([ELSEWHERE], 3, (f"{UNCONFIRMED} old by itself", "locked")),
+    ],
+)
+def test_a_switch_that_is_not_confirmed(owner, age, notes):
+    host = Host("pi-1", (), {})
+    lock = json.dumps(owner)
+    present = dataclasses.replace(THERE, armed=Armed("r9", RELEASE.id, "old"))
+    found = standing(host, present, lock, lock_age=age)
+    assert (found.state, found.notes, found.as_it_should_be) == ("unconfirmed", notes, False)
+    first = standing(host, Present(armed=Armed("r9", RELEASE.id, None)), lock, lock_age=age)
+    assert (first.state, first.as_it_should_be) == ("unconfirmed", False)
+
+
+def test_a_lock_that_a_cut_off_run_left_says_how_to_go_on():
+    found = standing(PI, THERE, json.dumps(GONE), lock_age=3)
+    assert (found.state, found.notes) == ("ok", (f"{LOCKED}{RESUME}",))
+
+
+def test_the_table_says_version_and_release():
+    rows = {
+        "a": standing(PI, THERE, None).as_dict(),
+        "b": standing(PI, dataclasses.replace(THERE, manifest={}), None).as_dict(),
+        "c": standing(PI, Present(), None).as_dict(),
+        "d": standing(PI, dataclasses.replace(THERE, armed=Armed("r", "x", None)), None).as_dict(),
+    }
+    screen = io.StringIO()
+    show(Console(file=screen, width=200), rows)
+    shown = {line.split()[0]: " ".join(line.split()) for line in screen.getvalue().splitlines()}
+    assert list(shown) == ["host", "d", "b", "c", "a"], "what needs a look comes first"
+    assert shown["a"] == f"a ok kata@v1 kata@v1 ({RELEASE.id}) pass"
+    assert f"drift kata@v1 {RELEASE.id} pass" in shown["b"]
+    assert "empty kata@v1 nothing" in shown["c"]
