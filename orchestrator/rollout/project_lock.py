@@ -166,4 +166,11 @@ def _read(handle: int) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: _printable(each) if isinstance(each, str) else each for key, each in found.items()}
+
+
+def _printable(text: str) -> str:
+    """The text without what would do something to a terminal: anybody may have written it."""
+    return "".join(c if c.isprintable() else "?" for c in text)

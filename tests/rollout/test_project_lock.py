@@ -180,6 +180,14 @@ def test_any_text_in_the_file_is_lived_with(tmp_path, text):
     os.close(holder)
 
 
+def test_what_somebody_wrote_there_does_nothing_to_a_terminal(tmp_path):
+    held = project_lock.take(tmp_path, "deploy")
+    (tmp_path / "lock").write_text(json.dumps({"who": "eve\x1b[2J@\u009b1m", "pid": 1}) + "\n")
+    said = project_lock.locked(project_lock.owner(tmp_path)).message
+    held.release()
+    assert said.startswith("the fleet project is locked by eve?[2J@?1m (pid 1")
+
+
 def test_a_process_that_is_gone_is_said_to_be(tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
