@@ -9,15 +9,16 @@ import click
 from orchestrator.cli import common
 from orchestrator.cli.common import Context, pass_context
 from orchestrator.errors import UsageError
-from orchestrator.history.records import Transition
+from orchestrator.history.records import HostRecord, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rich.table import Table
 
-    from orchestrator.history.records import Benchmark, HostRecord, Milestone, RunDetail, RunRecord
+    from orchestrator.history.records import Benchmark, Milestone, RunDetail, RunRecord
     from orchestrator.history.store import History
+    from orchestrator.rollout.journal import CutOff
     from orchestrator.verify.baseline import Baseline
 
 STYLES = {
@@ -31,6 +32,8 @@ STYLES = {
     "fail": "bold red",
     "unreachable": "magenta",
     "locked": "cyan",
+    "unfinished": "yellow",
+    "never_begun": "dim",
 }
 # The columns that are typed again.
 WHOLE = ("run", "host")
@@ -64,7 +67,7 @@ def command(
         elif host:
             show_host(context, host, _known_host(history, host, count))
         elif run:
-            show_run(context, known_run(history, run))
+            show_run(context, history, known_run(history, run))
         else:
             show_runs(context, history.runs(count))
 
@@ -94,29 +97,42 @@ def show_runs(context: Context, runs: list[RunRecord]) -> None:
     context.console.print(table)
 
 
-def show_run(context: Context, detail: RunDetail) -> None:
-    """Print a run: what became of its hosts, and every state they entered."""
+def show_run(context: Context, history: History, detail: RunDetail) -> None:
+    """Print a run: what became of each of its hosts, and every state they entered."""
     from dataclasses import asdict
 
+    from orchestrator.rollout import journal
+
+    later = history.outcomes_since(detail.run.started)
+    cut = journal.read(detail, later)
+    settled_by = journal.settled_by(detail, later)
     if context.json:
-        hosts = {record.host: record.outcome for record in detail.hosts}
-        transitions = [asdict(step) for step in detail.transitions]
-        milestones = [asdict(milestone) for milestone in detail.milestones]
         context.emit(
             {
                 "run": asdict(detail.run),
-                "hosts": hosts,
-                "transitions": transitions,
-                "milestones": milestones,
+                "hosts": {record.host: record.outcome for record in detail.hosts},
+                "in_flight": {host: step.state for host, step in cut.in_flight.items()},
+                "never_begun": list(cut.never_begun),
+                "settled_by": settled_by,
+                "transitions": [asdict(step) for step in detail.transitions],
+                "milestones": [asdict(milestone) for milestone in detail.milestones],
             }
         )
         return
     show_runs(context, [detail.run])
+    for line in related(history, detail.run, settled_by):
+        context.console.print(_styled(line))
     context.console.print()
-    named = [((_styled(record.host, "bold"),), record) for record in detail.hosts]
+    records = every_host(detail, cut)
+    named = [((_styled(record.host, "bold"),), record) for record in records]
     show_outcomes(context, ("host",), named)
-    show_words(context, detail.hosts)
+    show_words(context, records)
     context.console.print()
+    show_steps(context, detail)
+
+
+def show_steps(context: Context, detail: RunDetail) -> None:
+    """Print every state that a host entered and what happened to the run as a whole, in order."""
     steps_table = _table("after", "host", "state", "release", "")
     steps: list[Milestone | Transition] = [*detail.milestones, *detail.transitions]
     for step in sorted(steps, key=lambda step: step.time):
@@ -127,6 +143,40 @@ def show_run(context: Context, detail: RunDetail) -> None:
         else:
             steps_table.add_row(after, "", *milestone_words(step))
     context.console.print(steps_table)
+
+
+def related(history: History, run: RunRecord, settled_by: Mapping[str, str]) -> list[str]:
+    """A line for each run that this one goes on with, or that went on with this one."""
+    from orchestrator.rollout import journal
+
+    asked = journal.request(run)
+    lines = [f"resumes run {asked['resumes']}"] if asked.get("resumes") else []
+    lines += [f"goes on with what run {asked['rest_of']} left"] if asked.get("rest_of") else []
+    for by in dict.fromkeys(settled_by.values()):
+        hosts = ", ".join(host for host, settler in settled_by.items() if settler == by)
+        lines.append(f"settled by run {by}: {hosts}")
+    later = history.runs_since(run.started)
+    going_on = [each.id for each in later if journal.request(each).get("rest_of") == run.id]
+    return lines + ([f"gone on with by run {', '.join(going_on)}"] if going_on else [])
+
+
+def every_host(detail: RunDetail, cut: CutOff) -> list[HostRecord]:
+    """An entry for each host of the run, in its order; of one without an outcome, how far it got.
+
+    A run that ended before anything was touched has none for those.
+    """
+    from orchestrator.history.store import ABANDONED
+    from orchestrator.rollout import journal
+
+    run = detail.run
+    known = dict(cut.done) | dict(cut.settled)
+    for host, step in cut.in_flight.items():
+        told = {"release": "", "tried": step.release, "error": {"message": f"last in {step.state}"}}
+        known[host] = HostRecord(run.id, host, step.time, "unfinished", told)
+    if run.outcome != ABANDONED:
+        for host in cut.never_begun:
+            known[host] = HostRecord(run.id, host, run.started, "never_begun", {"release": ""})
+    return [known[host] for host in journal.names(detail) if host in known]
 
 
 def milestone_words(milestone: Milestone) -> tuple[str, str, Any]:
@@ -215,7 +265,7 @@ def show_benchmarks(
             f"{key.format} {key.precision}",
             key.engine,
             f"{baseline.median:.4g} {baseline.metric.replace('_per_', '/')}",
-            f"± {amount(baseline.spread)}",
+            f"± {amount(baseline.spread)}" if baseline.samples > 1 else "",
             str(baseline.samples),
         )
     context.console.print(table)
@@ -257,10 +307,11 @@ def _outcome(record: HostRecord) -> tuple[Any, ...]:
     """Status, what was tried, what is active and the verdict as cells."""
     outcome = record.outcome
     verify = outcome.get("verify") or {}
+    release = outcome.get("release")
     return (
         _status(record.status),
         outcome.get("tried") or "",
-        outcome.get("release") or "nothing",
+        "nothing" if release is None else release,
         _status(verify.get("verdict", "")),
     )
 

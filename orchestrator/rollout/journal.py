@@ -107,6 +107,18 @@ def read(
     )
 
 
+def settled_by(detail: RunDetail, later: Iterable[HostRecord]) -> dict[str, str]:
+    """The runs that brought hosts which this one was cut off on to their end, by host.
+
+    `later` are outcomes since it started. In a run that was closed stands what they made of it.
+    """
+    later = tuple(later)
+    own = {record.host: record.time for record in detail.hosts}
+    open_still = read(detail, later).settled.values()
+    closed = (r for r in later if r.run != detail.run.id and own.get(r.host) == r.time)
+    return {record.host: record.run for record in (*open_still, *closed)}
+
+
 def end(history: History, cut: CutOff) -> None:
     """Close a run that was cut off, with what became of its hosts since."""
     for run in (*cut.resumed_by, cut.run.id):

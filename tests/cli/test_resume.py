@@ -69,6 +69,10 @@ def test_a_killed_deploy_is_settled_and_gone_on_with(make_fleet):
         (home(host) / "go").unlink()
     run = killed_at(project, (good, bad), "deploy", "--model", "file@v2")
     assert [active(host) for host in fleet] == ["v2", "v2", "v1"]
+    status = project.run("status", "--check")
+    assert status.code == 3
+    assert [status.hosts[host.name]["state"] for host in fleet] == [*["unconfirmed"] * 2, "ok"]
+    assert f"run {run} was cut off" in status.hosts[good.name]["notes"][0]
     for host in (good, bad):
         (home(host) / "go").touch()
     (home(bad) / "bad").touch()

@@ -9,8 +9,11 @@ from click.testing import CliRunner
 
 from orchestrator.cli import root
 from orchestrator.errors import UsageError
+from orchestrator.events import HostFinished, RunFinished, RunStarted, StateEntered
 from orchestrator.fleet.project import Project
 from orchestrator.history import open_history
+from orchestrator.history.records import BenchmarkKey
+from orchestrator.rollout import journal
 from tests.history.test_history import batches, outcome, publish, run_of
 
 SETTINGS = """\
@@ -100,6 +103,70 @@ def test_one_run(orchestrate):
     ]
 
 
+def cut_off_run(run):
+    """`a` was settled, `b` is in the middle, `c` was done and `d` never begun."""
+    request = {"wanted": dict.fromkeys("dabc", "go@v1")}
+    yield RunStarted(
+        run=run, time=3000.0, command="deploy", hosts=tuple("dabc"), user="me", request=request
+    )
+    for second, host in enumerate("abc"):
+        time = 3001.0 + second
+        yield StateEntered(run=run, time=time, host=host, state="verify", release="go-v1")
+    yield HostFinished(run=run, time=3005.0, host="c", outcome=outcome())
+
+
+def settling_run(run, cut):
+    request = {"resumes": cut}
+    yield RunStarted(
+        run=run, time=4000.0, command="resume", hosts=("a", "b"), user="me", request=request
+    )
+    yield HostFinished(run=run, time=4001.0, host="a", outcome=outcome())
+    yield HostFinished(run=run, time=4002.0, host="b", outcome={"status": "unreachable"})
+    yield RunFinished(run=run, time=4003.0, outcome="failed", exit_code=5)
+
+
+def rest_of_run(run, cut):
+    yield RunStarted(
+        run=run, time=5000.0, command="deploy", hosts=("d",), user="me", request={"rest_of": cut}
+    )
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_run_that_was_cut_off(orchestrate, project, closed):
+    with open_history(Project(project).history_url, fail) as history:
+        publish(
+            history,
+            cut_off_run("2026-c"),
+            settling_run("2026-d", "2026-c"),
+            rest_of_run("2026-e", "2026-c"),
+        )
+        if closed:
+            (cut,) = (each for each in journal.cut_off(history) if each.run.id == "2026-c")
+            journal.end(history, cut)
+    lines = [" ".join(line.split()) for line in orchestrate("2026-c").splitlines()]
+    assert lines[2:4] == ["settled by run 2026-d: a", "gone on with by run 2026-e"]
+    active = "go-v1-0123456789ab"
+    assert lines[5:10] == [
+        "host status tried active verdict",
+        "d never begun",
+        f"a deployed {active} pass 10.0 evals/s",
+        "b unfinished go-v1 last in verify",
+        f"c deployed {active} pass 10.0 evals/s",
+    ]
+    document = orchestrate("2026-c", as_json=True)
+    assert (document["in_flight"], document["never_begun"]) == ({"b": "verify"}, ["d"])
+    assert document["settled_by"] == {"a": "2026-d"}
+    assert orchestrate("2026-d").splitlines()[2] == "resumes run 2026-c"
+    assert orchestrate("2026-e").splitlines()[2] == "goes on with what run 2026-c left"
+
+
+def test_a_run_that_touched_nothing_lists_no_hosts(orchestrate, project):
+    with open_history(Project(project).history_url, fail) as history:
+        publish(history, rest_of_run("2026-e", "2026-b"))
+        history.on_event(RunFinished(run="2026-e", outcome="abandoned", exit_code=0))
+    assert "never begun" not in orchestrate("2026-e")
+
+
 def test_one_host(orchestrate):
     lines = orchestrate("--host", "pi-1").splitlines()
     assert ["2026-b" in lines[1], "2026-a" in lines[2], len(lines)] == [True, True, 3]
@@ -124,7 +191,7 @@ def test_on_a_narrow_terminal_run_ids_and_hosts_stay_whole(project):
             assert f"{run} {host}: wrong answers\n" in done.stdout
 
 
-def test_the_benchmarks(orchestrate):
+def test_the_benchmarks(orchestrate, project):
     text = orchestrate("--benchmarks")
     assert "go@v1  onnx int8  onnxruntime  fail     11.0 evals/s" in text
     assert "11 evals/s  ± 1.5   2" in text
@@ -133,6 +200,11 @@ def test_the_benchmarks(orchestrate):
     assert (measured["value"], measured["key"]["hardware_class"]) == (12.0, "rpi4")
     (baseline,) = document["baselines"]
     assert (baseline["median"], baseline["engine"]) == (11.0, "onnxruntime")
+    with open_history(Project(project).history_url, fail) as history:
+        alone = BenchmarkKey("jetson", "go", "onnx", "int8", "onnxruntime")
+        publish(history, run_of("2026-c", ("jetson", outcome(key=alone)), time=3000.0))
+    (line,) = (n for n in orchestrate("--benchmarks").splitlines() if n.startswith("jetson"))
+    assert line.split()[-3:] == ["10", "evals/s", "1"], "one sample has no spread"
 
 
 @pytest.mark.parametrize(
