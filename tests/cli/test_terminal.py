@@ -83,6 +83,21 @@ def screen(said):
 
 
 @pytest.fixture
+def on_terminal(project):
+    """`on_terminal("deploy")`: the command on a terminal; ended after the test, whatever it does."""
+    made = []
+
+    def start(*words, typed=b""):
+        made.append(Terminal(project, *words, typed=typed))
+        return made[-1]
+
+    yield start
+    for terminal in made:
+        terminal.process.kill()
+        terminal.process.wait()
+
+
+@pytest.fixture
 def project(sshd_fleet, tmp_path):
     made = file_project(tmp_path, sshd_fleet(3))
     made.settings["rollout"] = {"canary": 1}
@@ -101,9 +116,9 @@ def deployed(project):
     return [name for name, host in project.run("status").hosts.items() if host["release"]]
 
 
-@pytest.mark.parametrize("answer", [b"\n", b"\x03"])
-def test_keys_typed_before_a_question_do_not_answer_it(project, answer):
-    terminal = Terminal(project, "deploy", typed=b"y\ny\n")
+@pytest.mark.parametrize("answer", [b"\n", b"\x04"])
+def test_keys_typed_before_a_question_do_not_answer_it(project, on_terminal, answer):
+    terminal = on_terminal("deploy", typed=b"y\ny\n")
     terminal.until(b"Go ahead? [y/N]:")
     os.write(terminal.ours, answer)
     assert terminal.end() == 130
@@ -112,8 +127,8 @@ def test_keys_typed_before_a_question_do_not_answer_it(project, answer):
     assert deployed(project) == []
 
 
-def test_what_is_said_while_the_table_is_drawn_stays(project):
-    terminal = Terminal(project, "deploy", "--yes", "--pause", "0.3", "--batches", "1")
+def test_what_is_said_while_the_table_is_drawn_stays(on_terminal):
+    terminal = on_terminal("deploy", "--yes", "--pause", "0.3", "--batches", "1")
     assert terminal.end() == 0
     seen = screen(terminal.said.decode())
     assert "Waiting 0.3 s before batch 1 of 2 (1 host)." in seen
@@ -122,8 +137,8 @@ def test_what_is_said_while_the_table_is_drawn_stays(project):
 
 
 @pytest.mark.parametrize("question", [b"Go ahead? [y/N]:", b"Begin batch 1 of 1 (2 hosts)? [y/N]:"])
-def test_a_terminal_that_goes_at_a_question_ends_the_run(project, question):
-    terminal = Terminal(project, "deploy", "--pause", "ask")
+def test_a_terminal_that_goes_at_a_question_ends_the_run(project, on_terminal, question):
+    terminal = on_terminal("deploy", "--pause", "ask")
     terminal.until(b"Go ahead? [y/N]:")
     begun = question not in terminal.said
     if begun:
