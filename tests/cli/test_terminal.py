@@ -84,7 +84,7 @@ def screen(said):
 
 @pytest.fixture
 def on_terminal(project):
-    """`on_terminal("deploy")`: the command on a terminal; ended after the test, whatever it does."""
+    """`on_terminal("deploy")`: the command on a terminal; ended with the test."""
     made = []
 
     def start(*words, typed=b""):
