@@ -114,6 +114,10 @@ def _settle(surveyed: Surveyed, of: Container[str] | None = None) -> HostOutcome
         (line for line in reversed(present.audit) if line.get("what") in {"commit", "revert"}), {}
     )
     ours = of is None or str(last.get("run")) in of
+    if last.get("what") == "commit" and of is not None and ours:
+        went_back = last.get("command") == "rollback"
+        done = Status.ROLLED_BACK if went_back else Status.DEPLOYED
+        return outcome_of(surveyed, done, present.current)
     if last.get("what") == "revert" and last.get("by") == "host" and ours:
         error = HostError(
             f"it went back by itself: {last.get('reason')}",

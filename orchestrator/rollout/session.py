@@ -243,13 +243,31 @@ class HostSession:
             try:
                 answers = self._answers(script)
             except LockedError:
-                return self.take_lock(), ""
+                return self._without_lock(), ""
             except MAYBE_CUT:
-                self._reconnect_before(deadline)
+                self.reconnect_before(deadline)
             else:
                 told = next((a.text for a in answers if a.tag == "reverted"), "")
                 self.seen = host_state(answers).present
                 return self.seen, told.partition("; ")[2]
+
+    def _without_lock(self) -> Present:
+        """The state after this run lost its lock; taken anew where the host went back by itself.
+
+        Raises LockedError where another run has decided since what is active.
+        """
+        self._locked = False
+        self.seen = self.state()
+        decided = [line for line in self.seen.audit if line.get("what") in {"commit", "revert"}]
+        last = decided[-1] if decided else {}
+        if last.get("run") != self.run.id:
+            raise LockedError(
+                f"run {last.get('run', 'unknown')} took over {self.name} from run {self.run.id}, "
+                "which had given no sign of life",
+                code="lock_lost",
+                hint=f"See what is there: orchestrate status --limit {self.name}",
+            )
+        return self.seen if last.get("what") == "commit" else self.take_lock()
 
     def commit(
         self,
@@ -275,7 +293,7 @@ class HostSession:
                     raise
                 break
             except MAYBE_CUT:
-                self._reconnect_before(deadline)
+                self.reconnect_before(deadline)
                 if self._committed(release):
                     break
             else:
@@ -333,7 +351,7 @@ class HostSession:
             self.target.close()
             self.target = targets.connect(self.spec)
 
-    def _reconnect_before(self, deadline: float) -> None:
+    def reconnect_before(self, deadline: float) -> None:
         """Open the connection again, as often as it takes; what has gone wrong is raised when late.
 
         To be called while that is handled.

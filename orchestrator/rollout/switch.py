@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from orchestrator import verify
@@ -128,6 +129,8 @@ def _revert(
         raise
     except UnreachableError as exc:
         return _left_to_itself(surveyed, release, error, exc, back)
+    except LockedError:
+        raise
     except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
         return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
     if _committed_since(surveyed.present, present, release.id):
@@ -165,6 +168,8 @@ def _where_it_is(
         again, sick = _verify_again(surveyed, back, trouble)
     except HaltedError:
         raise
+    except UnreachableError as exc:
+        return _not_verified_again(surveyed, release, result, error, exc, back)
     except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
         return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
     if again.verdict is not Verdict.PASS or sick:
@@ -179,8 +184,19 @@ def _where_it_is(
 def _verify_again(surveyed: Surveyed, back: str, trouble: str) -> tuple[Verification, str]:
     """The verdict on what was put back, and what its service lacks.
 
-    Its speed was judged when it was committed.
+    Where the connection is cut it is opened again, as long as the host waits for a sign of life.
     """
+    session = surveyed.session
+    deadline = time.monotonic() + session.run.revert_after
+    while True:
+        try:
+            return _verify_once(surveyed, back, trouble)
+        except MAYBE_CUT:
+            session.reconnect_before(deadline)
+
+
+def _verify_once(surveyed: Surveyed, back: str, trouble: str) -> tuple[Verification, str]:
+    """The verdict; the speed of what is put back was judged when it was committed."""
     session = surveyed.session
     before = session.read_release(back)
     sick = trouble or (session.health(back) if before.has_service else "")
@@ -188,6 +204,31 @@ def _verify_again(surveyed: Surveyed, back: str, trouble: str) -> tuple[Verifica
     with contextlib.suppress(PreflightError):  # a log that cannot be written changes nothing
         session.conclude(back, str(again.verdict), again.metrics)
     return again, sick and f"its service is not well: {sick}"
+
+
+def _not_verified_again(
+    surveyed: Surveyed,
+    release: Release,
+    result: Verification | None,
+    error: OrchestrateError,
+    cut: UnreachableError,
+    back: str,
+) -> HostOutcome:
+    """The outcome of a host that is known to be back, and was lost before that was verified."""
+    lost = UnreachableError(
+        f"{error.message}; {back} is back, but could not be verified again: {cut.message}",
+        code="not_verified_again",
+        hint=f"When the host answers: orchestrate verify --limit {surveyed.session.name}",
+    )
+    return outcome_of(
+        surveyed,
+        Status.UNREACHABLE,
+        back,
+        release,
+        result,
+        error=lost,
+        exit_code=lost.exit_code,
+    )
 
 
 def _worse(

@@ -165,10 +165,9 @@ def activate(
     return script(
         call("own_lock", root, run),
         *checks,
-        call("announce", json_line(audit)),
         f"{call('arm', release.id, back or '', seconds)} <<'{GUARD_END}'\n"
         f"{helper()}{wait}\n{GUARD_END}",
-        call("activate", release.id),
+        call("activate", release.id, json_line(audit)),
     )
 
 

@@ -20,7 +20,12 @@ def limited(command: str, seconds: float) -> str:
     whole = max(1, round(seconds))
     inner = quote(command)
     return (
-        f"if command -v timeout >/dev/null 2>&1; then exec timeout -k 5 {whole} sh -c {inner}; "
+        "if command -v timeout >/dev/null 2>&1; then "
+        # What runs in the background gets /dev/null if it is not given its stdin like this.
+        f"exec 3<&0; timeout -k 5 {whole} sh -c {inner} <&3 3<&- & group=$!; exec 3<&-; "
+        "wait $group; status=$?; "
+        # What does not heed SIGTERM outlives the sh that timeout(1) watches.
+        "case $status in 124|137) kill -KILL -$group 2>/dev/null;; esac; exit $status; "
         f"else exec sh -c {inner}; fi"
     )
 

@@ -89,9 +89,16 @@ stop_work() { # the benchmark or service command that was left running
     rm -f lock/work
 }
 
-limited() { # seconds, command...
+limited() { # seconds, command...; with all that it started, also what does not heed SIGTERM
     if command -v timeout >/dev/null 2>&1; then
-        timeout -k 5 "$@"
+        exec 3<&0 # what runs in the background gets /dev/null otherwise
+        timeout -k 5 "$@" <&3 3<&- &
+        group=$!
+        exec 3<&-
+        wait $group
+        set -- $?
+        case $1 in 124 | 137) kill -KILL -$group 2>/dev/null ;; esac
+        return "$1"
     else
         shift
         "$@"

@@ -3,6 +3,7 @@
 #   lock/armed-<run>/   guard.sh   this text: the timer, and what `current/run` asks after a restart
 #                       switch     "<release> <the one before it, or -> <seconds a command may take>"
 #                       timer      which process waits; by: which one brings the rest to its end
+#                       reserve    room for the way back on a full disk
 #   lock/kept-<run>/    confirmed; line: what audit.log has still to be told
 #   lock/fired-<run>/   undone, or about to be
 #
@@ -42,8 +43,10 @@ arm() { # release, the one to go back to or "", seconds a command may take; guar
     [ -z "$2" ] || [ -f "releases/$2/manifest.json" ] || fail no_release "$2"
     new=lock/.arm-$run
     rm -rf "$new"
-    mkdir "$new" && { cat >"$new/guard.sh" && echo "$1 ${2:--} $3" >"$new/switch"; } 2>/dev/null ||
-        fail space "cannot write in $root/lock"
+    mkdir "$new" && {
+        cat >"$new/guard.sh" && cat "$new/guard.sh" >"$new/reserve" &&
+            echo "$1 ${2:--} $3" >"$new/switch"
+    } 2>/dev/null || fail space "cannot write in $root/lock"
     flush "$new"/* "$new"
     # Checking files takes long, and .arm would go into whoever's lock this is by now.
     [ -f "lock/beat-$run" ] || fail lock_lost "the lock on $root is not held by run $run any more"
@@ -62,9 +65,21 @@ start_timer() { # run
         fail no_timer "the timer that would go back by itself does not start"
 }
 
-activate() { # release
-    point_current "$1" "lock/armed-$run"
+activate() { # release, audit line, written before it is acted on
+    if ! record "$2"; then
+        disarm
+        fail audit "cannot write $root/audit.log"
+    fi
+    (point_current "$1" "lock/armed-$run")
+    if [ "$(readlink current)" != "releases/$1" ]; then
+        go_back "$run" && record_revert "$run"
+        exit 0
+    fi
     say "activated $1"
+}
+
+disarm() { # nothing was switched yet
+    mv -T "lock/armed-$run" "lock/.off-$run" 2>/dev/null && rm -rf "lock/.off-$run"
 }
 
 go_back() { # run, "again" where somebody began: undo its switch, `undone` has to follow
@@ -78,6 +93,7 @@ go_back() { # run, "again" where somebody began: undo its switch, `undone` has t
     back=
     { read -r release back seconds <"lock/fired-$1/switch"; } 2>/dev/null
     [ -n "$back" ] || return 1 # a damaged one tells nothing: what is active stays
+    rm -f "lock/fired-$1/reserve"
     [ "$back" != - ] || back=
     lies_here "$back" || back=$release # removed by hand: better unverified than nothing
     lies_here "$back" || back=
@@ -135,9 +151,17 @@ guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder o
         [ ! -d "lock/fired-$run" ] || again=again
         ;;
     esac
-    go_back "$run" "$again" >/dev/null || return 1
-    record_revert "$run"
-    let_go "$run"
+    while [ -d "lock/armed-$run" ] || [ -d "lock/fired-$run" ]; do
+        if [ -d "lock/fired-$run" ]; then
+            again=again pid=
+            { read -r pid _ <"lock/fired-$run/by"; } 2>/dev/null
+            [ "$pid" = $$ ] || outlive "lock/fired-$run/by" || return 1
+        fi
+        (go_back "$run" "$again" >/dev/null && record_revert "$run" && let_go "$run") && return 0
+        [ "$1" = wait ] || return 1
+        sleep 1 # a root that cannot be written now may be one that can later
+    done
+    return 1
 }
 
 wait_for_confirmation() { # seconds: fails when the switch is decided, ends when silence lasts
@@ -188,7 +212,7 @@ commit() { # root, run, audit line, releases nobody needs any more
         report_state
         fail lock_lost "the host went back by itself just now"
     }
-    rm -f "lock/kept-$run/guard.sh"
+    rm -f "lock/kept-$run/guard.sh" "lock/kept-$run/reserve"
     write_down "$run"
     collect "$@"
     let_go "$run"

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,37 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.project import Answer, FleetProject
-
-
-CONFIRMED = "what was confirmed before the controller was killed is told as unchanged"
-ALARM = "a link that breaks after the way back is told as 4, though the old release is active"
-ORPHAN = "a program that ignores SIGTERM outlives its time"
-UNTOLD = "audit.log does not say what is active"
-# Cases that show a defect that is not mended yet.
-DEFECTS = {
-    "test_killed_in_a_good_deploy[after commit]": CONFIRMED,
-    "test_killed_in_a_rollback[after commit]": CONFIRMED,
-    "test_killed_in_a_first_deploy[after commit]": CONFIRMED,
-    "test_power_lost[after commit]": CONFIRMED,
-    "test_link_cut_for_a_moment_while_a_bad_version_is_undone[after revert]": ALARM,
-    "test_link_cut_for_a_moment_while_a_bad_version_is_undone[verify 2]": ALARM,
-    "test_link_gone_while_a_bad_version_is_undone[after revert]": ALARM,
-    "test_link_gone_while_a_bad_version_is_undone[verify 2]": ALARM,
-    "test_controller_wakes_up_late[verify]": "it writes a verdict on what another run deployed",
-    "test_controller_wakes_up_late[commit]": "it writes a verdict on what another run deployed",
-    "test_service[activate hangs and ignores TERM]": ORPHAN,
-    "test_benchmark[ignores-term]": ORPHAN,
-    "test_inodes_used_up[activate]": UNTOLD,
-    "test_disk_full_when_the_controller_is_killed": UNTOLD,
-    "test_read_only_root_until_after_the_dead_man_time": "the timer tries only once to go back",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect those cases to fail, and to be taken out of the list once they do not."""
-    for item in items:
-        if item.name in DEFECTS and item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xfail(reason=DEFECTS[item.name], strict=True))
 
 
 @pytest.fixture(scope="session")

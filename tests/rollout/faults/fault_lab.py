@@ -168,7 +168,7 @@ class Lab:
     def begin_with(self, version: str) -> None:
         """Bring the host to a version, before anything happens to it."""
         first = self.deploy(version)
-        assert first.code == 0, first.stderr
+        assert first.code == 0, first
         self.before = len(self.audit())
 
     def deploy(self, version: str) -> Answer:
