@@ -519,7 +519,7 @@ def test_an_owner_that_cannot_be_read_is_somebody_unknown(owner):
 def test_no_switch_is_begun_in_a_lock_that_changed_hands_meanwhile(host):
     new = host.committed("net-v1-a")
     lines = commands.activate(host.root, "r1", new, None, {}, patience=60).decode()
-    slow = lines.replace("\nannounce ", '\nlet_go r1; make_lock r2 \'{"run":"r2"}\'; announce ', 1)
+    slow = lines.replace("\narm ", '\nlet_go r1; make_lock r2 \'{"run":"r2"}\'\narm ', 1)
     assert slow != lines
     with pytest.raises(LockedError, match="any more"):
         host.run(slow.encode())
