@@ -2,8 +2,8 @@
 
 `machine` and `facts` make the host, `artifacts` the version (`kind:` is format and precision),
 `profile` is one of the shipped ones or written out as in orchestrate.yml. `fates` are the
-candidates in order: name, `taken` or a part of the reason, or both. `error` is the code of the error and
-parts of its text.
+candidates in order: name, `taken` or a part of the reason, or both. `error` is the code of the
+error and parts of its text.
 """
 
 from __future__ import annotations
