@@ -85,7 +85,7 @@ def _waiting(result: RunResult, wanted: Mapping[str, str]) -> list[str]:
 
 def _waits(host: HostOutcome) -> bool:
     """Whether the host gets later what it should have got: not where it was lost in a switch."""
-    from orchestrator.history.wishes import LOST_IN_SWITCH
+    from orchestrator.history.records import LOST_IN_SWITCH
 
     lost = host.error is not None and host.error.as_dict()["code"] == LOST_IN_SWITCH
     return host.status is Status.UNREACHABLE and not lost

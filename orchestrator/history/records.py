@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# The error code of a host that was lost in the middle of its switch: the version may be what took
+# it down, so nobody should wish for it there.
+LOST_IN_SWITCH = "left_to_itself"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One command on many hosts; `outcome` and `exit_code` are None while it runs, or was cut.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from orchestrator.events import RunFinished
+from orchestrator.history.records import LOST_IN_SWITCH
 from orchestrator.history.tables import HOSTS, MILESTONES, RUNS, WISHES
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 ABORTED = "rollout_aborted"
 RECONCILE = "reconcile"
 UNREACHABLE = "unreachable"
-# Unreachable, but lost in the middle of its switch: the version may be what took the host down.
-LOST_IN_SWITCH = "left_to_itself"
 # Outcomes of hosts that were brought to a release, or back to one. One that is locked or was not
 # begun is where it was before.
 REACHED = frozenset({"deployed", "unchanged", "rolled_back", "failed"})

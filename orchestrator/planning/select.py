@@ -222,6 +222,8 @@ def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion) -> str:
         return "Give --allow-inexact to take what fails the accuracy gate, or add another artifact."
     if all(c.artifact is None for c in candidates):
         return f"orchestrate models add {version.ref} FILE, or add its formats to the profile."
+    if any("is not installed in" in c.reason for c in candidates):
+        return "Install it there, or name a Python that has it with orchestrate_python."
     return (
         "Mend what the nearest candidate lacks, or add an artifact to the version or a wish "
         "to the profile."

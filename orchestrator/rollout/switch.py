@@ -16,7 +16,7 @@ from orchestrator.errors import (
     UnreachableError,
     VerifyError,
 )
-from orchestrator.history.records import BenchmarkKey
+from orchestrator.history.records import LOST_IN_SWITCH, BenchmarkKey
 from orchestrator.planning.garbage import superseded
 from orchestrator.planning.way_back import way_back
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
@@ -264,7 +264,7 @@ def _left_to_itself(
     said = error.message if cut.message in error.message else f"{error.message}; {cut.message}"
     lost = UnreachableError(
         f"{said}. Unconfirmed, the host goes back to {back or 'no release'} by itself",
-        code="left_to_itself",
+        code=LOST_IN_SWITCH,
         hint=f"When it is back: orchestrate status --limit {session.name}",
     )
     return outcome_of(

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.events import HostFinished, RolloutAborted, RunFinished, RunStarted
 from orchestrator.history import open_history
-from orchestrator.history.wishes import LOST_IN_SWITCH
+from orchestrator.history.records import LOST_IN_SWITCH
 
 
 @pytest.fixture
