@@ -31,7 +31,7 @@ types: setup
 	$(RUN)/mypy
 
 unit: setup
-	$(RUN)/pytest -n 2 --dist loadgroup
+	$(RUN)/pytest -n 3 --dist loadgroup
 
 bench: setup
 	$(UV) sync --frozen --quiet --group bench

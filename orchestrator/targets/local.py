@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.targets import shell
@@ -192,8 +193,18 @@ class _Pipes:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the command and what it started; what sudo started may not be ours to kill."""
-    with contextlib.suppress(PermissionError, ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kill the command and all of its session; what sudo started may not be ours to kill."""
+    for pid in {process.pid, *_session(process.pid)}:
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(1)
+
+
+def _session(leader: int) -> Iterator[int]:
+    """The processes of a session; timeout(1) puts them into groups of their own."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            _state, _parent, _group, session = entry.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader:
+                yield int(entry.parent.name)
