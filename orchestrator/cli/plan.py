@@ -55,7 +55,6 @@ def show_plan(
     """
     from orchestrator.cli import fleet
     from orchestrator.cli.strategy import with_flags
-    from orchestrator.rollout.batch_run import order_of
     from orchestrator.rollout.batches import Order
     from orchestrator.rollout.outcome import worst
 
@@ -73,6 +72,8 @@ def show_plan(
         plans = plan_from_cache(fleet.facts_cache(context), hosts, wanted)
         surveyed, failed = (), ()
     else:
+        from orchestrator.rollout.batch_run import order_of
+
         survey = fleet.look(context, "plan", hosts, wanted)
         plans, surveyed, failed = survey.plans, survey.surveyed, survey.failed
         order = order_of(settings.rollout, survey)

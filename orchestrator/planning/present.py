@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# What audit.log says of a switch that was confirmed, or undone.
+DECISIONS = frozenset({"commit", "revert"})
+
+
 @dataclass(frozen=True, slots=True)
 class Armed:
     """A switch that nobody has confirmed yet: the host itself goes from `release` back to `back`.
@@ -51,6 +55,12 @@ class Present:
     def half_switched(self) -> bool:
         """Whether a switch was cut off between leaving the way back and switching."""
         return self.armed is not None and self.armed.release != self.current
+
+    @property
+    def decision(self) -> Mapping[str, Any]:
+        """The last commit or revert in audit.log; empty before the first."""
+        lines = (line for line in reversed(self.audit) if line.get("what") in DECISIONS)
+        return next(lines, {})
 
     def passed(self, release: str) -> bool:
         """Whether the last verdict on `release` here was a pass."""

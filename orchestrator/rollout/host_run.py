@@ -110,9 +110,7 @@ def _settle(surveyed: Surveyed, of: Container[str] | None = None) -> HostOutcome
         surveyed = replace(surveyed, present=present)
     if present.current is not None and not present.passed(present.current):
         return _verify_active(surveyed, present.current)
-    last: Mapping[str, object] = next(
-        (line for line in reversed(present.audit) if line.get("what") in {"commit", "revert"}), {}
-    )
+    last = present.decision
     ours = of is None or str(last.get("run")) in of
     if last.get("what") == "commit" and of is not None and ours:
         went_back = last.get("command") == "rollback"

@@ -258,8 +258,7 @@ class HostSession:
         """
         self._locked = False
         self.seen = self.state()
-        decided = [line for line in self.seen.audit if line.get("what") in {"commit", "revert"}]
-        last = decided[-1] if decided else {}
+        last = self.seen.decision
         if last.get("run") != self.run.id:
             raise LockedError(
                 f"run {last.get('run', 'unknown')} took over {self.name} from run {self.run.id}, "
@@ -308,8 +307,7 @@ class HostSession:
 
     def _committed(self, release: str) -> bool:
         """Whether this run's commit of the release is the last commit on the host."""
-        commits = [line for line in self.state().audit if line.get("what") in {"commit", "revert"}]
-        last = commits[-1] if commits else {}
+        last = self.state().decision
         done = (last.get("what"), last.get("run"), last.get("release"))
         return done == ("commit", self.run.id, release)
 

@@ -125,12 +125,10 @@ def _revert(
     verdict = Verdict.FAIL if failed else Verdict.INCONCLUSIVE
     try:
         present, trouble = session.revert(release.id, back, verdict=verdict, reason=error.message)
-    except HaltedError:
+    except (HaltedError, LockedError):
         raise
     except UnreachableError as exc:
         return _left_to_itself(surveyed, release, error, exc, back)
-    except LockedError:
-        raise
     except Exception as exc:  # noqa: BLE001 - the operator must learn of it, whatever it is
         return _stuck(surveyed, release, result, error, as_error(exc, session.name), back)
     if _committed_since(surveyed.present, present, release.id):
@@ -140,8 +138,7 @@ def _revert(
 
 def _committed_since(before: Present, now: Present, release: str) -> bool:
     """Whether the release is active and was committed since, by this run or by another."""
-    decided = [line for line in now.audit if line.get("what") in {"commit", "revert"}]
-    last = decided[-1] if decided else {}
+    last = now.decision
     return (
         now.current == release
         and (last.get("what"), last.get("release")) == ("commit", release)

@@ -15,10 +15,6 @@ record() { # an audit line; behind one that a full disk cut off it starts a new 
         { [ -z "$(tail -c 1 audit.log)" ] || echo && printf '%s\n' "$1"; } >>audit.log
 } 2>/dev/null
 
-announce() { # an audit line, written before it is acted on
-    record "$1" || fail audit "cannot write $root/audit.log"
-}
-
 check_file() { # release, name, digest: nothing is switched to that is not as it was made
     [ -f "releases/$1/$2" ] || fail damaged_release "$1 $2 is missing"
     [ "$(digest_of "releases/$1/$2")" = "$3" ] || fail damaged_release "$1 $2 was changed"
@@ -148,7 +144,6 @@ guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder o
     boot)
         ! alive "lock/armed-$run/timer" && ! alive "lock/fired-$run/by" || return 1
         reason="the host was restarted before the switch was confirmed"
-        [ ! -d "lock/fired-$run" ] || again=again
         ;;
     esac
     while [ -d "lock/armed-$run" ] || [ -d "lock/fired-$run" ]; do
@@ -232,7 +227,7 @@ end_commit() { # run: one that was decided by a process that is no more
 
 conclude() { # root, run, audit line: a verdict on what is active; let go
     own_lock "$1" "$2"
-    announce "$3"
+    record "$3" || fail audit "cannot write $root/audit.log"
     let_go "$run"
     say "concluded"
 }
