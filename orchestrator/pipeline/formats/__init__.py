@@ -1,0 +1,1 @@
+"""How a net becomes a file of each format: one module a format."""

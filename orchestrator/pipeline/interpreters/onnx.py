@@ -1,0 +1,246 @@
+"""ONNX as an interpreter: the operations become the nodes of a graph. No framework in between.
+
+The same net gives the same bytes: nothing here depends on hashing, on time or on the machine.
+Nodes and weights are called after the layers of the net.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from orchestrator.pipeline.katago.net import Conv, MatMul
+
+    Numbers = NDArray[Any]
+
+ELEMENT_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
+    "int64": TensorProto.INT64,
+}
+NARROW = {"fp32": "float32", "fp16": "float16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor of the graph: its name, and its type as NumPy calls it."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeight:
+    """A layer's weights as the file holds them: `numbers` times `scale`, along the output axis.
+
+    `numbers` has the shape of the layer's weights in ONNX ([out, in, kY, kX] or [in, out]): int8
+    with a `scale` [out] float32, or float16 without one.
+    """
+
+    numbers: Numbers
+    scale: Numbers | None = None
+
+
+class OnnxOperations:
+    """See Operations; collects `nodes` and `initializers`.
+
+    `stored` says by layer name which weights are kept smaller than they are computed with.
+    """
+
+    def __init__(
+        self, precision: str = "fp32", stored: Mapping[str, StoredWeight] | None = None
+    ) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self._narrow = NARROW[precision]
+        self._stored = stored or {}
+        self._taken: dict[str, int] = {}
+        self._shared: dict[tuple[Any, ...], Value] = {}
+
+    def conv(self, x: Value, layer: Conv) -> Value:
+        """See Operations."""
+        size_y, size_x = layer.weights.shape[:2]
+        step_y, step_x = layer.dilation
+        pad_y, pad_x = step_y * (size_y // 2), step_x * (size_x // 2)
+        weights = self._weights(layer, layer.weights.transpose(3, 2, 0, 1), x, axis=0)
+        attributes: dict[str, Any] = {"kernel_shape": [size_y, size_x]}
+        if pad_y or pad_x:
+            attributes["pads"] = [pad_y, pad_x, pad_y, pad_x]
+        if layer.dilation != (1, 1):
+            attributes["dilations"] = [step_y, step_x]
+        return self._node("Conv", [x, weights], x.dtype, layer.name, **attributes)
+
+    def linear(self, x: Value, layer: MatMul) -> Value:
+        """See Operations."""
+        weights = self._weights(layer, layer.weights, x, axis=1)
+        return self._node("MatMul", [x, weights], x.dtype, layer.name)
+
+    def matmul(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return self._binary("MatMul", x, y)
+
+    def constant(self, values: Numbers, like: Value, name: str) -> Value:
+        """See Operations; the same numbers under the same name are stored once."""
+        key = ("constant", name, like.dtype, values.shape, values.tobytes())
+        if key not in self._shared:
+            self._shared[key] = self._initializer(values.astype(like.dtype), name)
+        return self._shared[key]
+
+    def add(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return self._binary("Add", x, y)
+
+    def multiply(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return self._binary("Mul", x, y)
+
+    def divide(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return self._binary("Div", x, y)
+
+    def minimum(self, x: Value, limit: float) -> Value:
+        """See Operations."""
+        most = self.constant(np.array(limit, np.float32), x, f"limit/{limit:g}")
+        return self._binary("Min", x, most)
+
+    def relu(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Relu", [x], x.dtype)
+
+    def sigmoid(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Sigmoid", [x], x.dtype)
+
+    def tanh(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Tanh", [x], x.dtype)
+
+    def exp(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Exp", [x], x.dtype)
+
+    def softplus(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Softplus", [x], x.dtype)
+
+    def sqrt(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Sqrt", [x], x.dtype)
+
+    def softmax(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Softmax", [x], x.dtype, axis=-1)
+
+    def mean(self, x: Value, axes: Sequence[int]) -> Value:
+        """See Operations."""
+        return self._node("ReduceMean", [x], x.dtype, axes=list(axes), keepdims=1)
+
+    def maximum(self, x: Value, axes: Sequence[int]) -> Value:
+        """See Operations."""
+        return self._node("ReduceMax", [x], x.dtype, axes=list(axes), keepdims=1)
+
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        """See Operations."""
+        return self._node("Reshape", [x, self._integers(shape)], x.dtype)
+
+    def transpose(self, x: Value, axes: Sequence[int]) -> Value:
+        """See Operations."""
+        return self._node("Transpose", [x], x.dtype, perm=list(axes))
+
+    def concat(self, tensors: Sequence[Value], axis: int) -> Value:
+        """See Operations."""
+        (dtype,) = {tensor.dtype for tensor in tensors}
+        return self._node("Concat", list(tensors), dtype, axis=axis)
+
+    def part(self, x: Value, axis: int, start: int, stop: int) -> Value:
+        """See Operations."""
+        bounds = [self._integers([number]) for number in (start, stop, axis)]
+        return self._node("Slice", [x, *bounds], x.dtype)
+
+    def widen(self, x: Value) -> Value:
+        """See Operations."""
+        return self._cast(x, "float32")
+
+    def narrow(self, x: Value) -> Value:
+        """See Operations."""
+        return self._cast(x, self._narrow)
+
+    def named(self, x: Value, name: str) -> Value:
+        """`x` as an output of the graph of that name."""
+        self.nodes.append(helper.make_node("Identity", [x.name], [name], name=name))
+        return Value(name, x.dtype)
+
+    def _weights(self, layer: Conv | MatMul, weights: Numbers, like: Value, axis: int) -> Value:
+        name = f"{layer.name}/weights"
+        stored = self._stored.get(layer.name)
+        if stored is None:
+            return self._initializer(weights.astype(like.dtype), name)
+        numbers = self._initializer(stored.numbers, name)
+        if stored.scale is None:
+            return self._cast(numbers, like.dtype)
+        scale = self._initializer(stored.scale.astype(like.dtype), f"{layer.name}/scale")
+        return self._node(
+            "DequantizeLinear", [numbers, scale], like.dtype, f"{layer.name}/dequantized", axis=axis
+        )
+
+    def _binary(self, operator: str, x: Value, y: Value) -> Value:
+        if x.dtype != y.dtype:
+            raise TypeError(f"{operator} of {x.name} ({x.dtype}) and {y.name} ({y.dtype})")
+        return self._node(operator, [x, y], x.dtype)
+
+    def _cast(self, x: Value, dtype: str) -> Value:
+        if x.dtype == dtype:
+            return x
+        key = ("cast", x.name, dtype)
+        if key not in self._shared:
+            self._shared[key] = self._node("Cast", [x], dtype, to=ELEMENT_TYPES[dtype])
+        return self._shared[key]
+
+    def _integers(self, numbers: Sequence[int]) -> Value:
+        key = ("integers", *numbers)
+        if key not in self._shared:
+            name = "integers/" + "_".join(map(str, numbers))
+            self._shared[key] = self._initializer(np.array(numbers, np.int64), name)
+        return self._shared[key]
+
+    def _initializer(self, values: Numbers, name: str) -> Value:
+        name = self._fresh(name)
+        dtype = values.dtype.name
+        self.initializers.append(
+            helper.make_tensor(
+                name,
+                ELEMENT_TYPES[dtype],
+                values.shape,
+                np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes(),
+                raw=True,
+            )
+        )
+        return Value(name, dtype)
+
+    def _node(
+        self,
+        operator: str,
+        inputs: Sequence[Value],
+        dtype: str,
+        name: str = "",
+        **attributes: Any,
+    ) -> Value:
+        name = self._fresh(name or operator)
+        names = [value.name for value in inputs]
+        self.nodes.append(helper.make_node(operator, names, [name], name=name, **attributes))
+        return Value(name, dtype)
+
+    def _fresh(self, name: str) -> str:
+        """A name that nothing has yet: `name`, then `name.2` and so on."""
+        count = self._taken[name] = self._taken.get(name, 0) + 1
+        return name if count == 1 else self._fresh(f"{name}.{count}")

@@ -1,0 +1,1 @@
+"""KataGo's nets: read, written, and what they compute, said once for every format."""
