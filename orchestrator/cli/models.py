@@ -85,7 +85,8 @@ def show(context: Context, ref: str) -> None:
             "golden": artifact.golden.filename if artifact.golden else "",
             "memory": f"{artifact.memory_mb} MiB" if artifact.memory_mb else "",
             "requires": pairs(artifact.requires),
-            "accuracy": pairs(artifact.accuracy),
+            "accuracy": gate(artifact.accuracy),
+            "measured": pairs(artifact.measured),
             "in store": "yes" if catalog.store.has(artifact.sha256) else "no",
         }
         for name, value in rows.items():
@@ -110,6 +111,7 @@ def show(context: Context, ref: str) -> None:
     metavar="FACT=VALUE",
     help="For an engine built for one machine: compute_capability=8.7, tensorrt=10.3.",
 )
+@click.option("--variant", default="", metavar="NAME", help="Another use of the same, as 9x9.")
 @pass_context
 def add(
     context: Context,
@@ -122,6 +124,7 @@ def add(
     memory_mb: int | None,
     filename: str | None,
     requires: tuple[str, ...],
+    variant: str,
 ) -> None:
     """Add the file SOURCE to a version, which is made if it is new.
 
@@ -140,6 +143,7 @@ def add(
         golden=golden,
         memory_mb=memory_mb,
         requires=split_pairs("--requires", requires),
+        variant=variant,
     )
     catalog = fleet.catalog(context)
     with progress_bars() as progress:
@@ -383,7 +387,12 @@ def split_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 def kind(artifact: Artifact) -> str:
     """`katago fp32`, with what it requires."""
     needs = f" ({pairs(artifact.requires)})" if artifact.requires else ""
-    return f"{artifact.format} {artifact.precision}{needs}"
+    return f"{artifact.kind}{needs}"
+
+
+def gate(accuracy: Any) -> str:
+    """`pass: winrate p99 0.1 %, 2 % allowed`; empty for an artifact without a report."""
+    return ": ".join(part for part in (accuracy.get("gate"), accuracy.get("reason")) if part)
 
 
 def pairs(values: Any) -> str:

@@ -56,11 +56,15 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactWish:
-    """One entry of a profile's `artifacts:`; precision None takes any. `engine` overrides."""
+    """One entry of a profile's `artifacts:`; precision None takes any. `engine` overrides.
+
+    Artifacts of a variant are taken only where it is named.
+    """
 
     format: str
     precision: str | None = None
     engine: EngineSpec | None = None
+    variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ def _when(entry: Mapping[str, Any]) -> str:
 
 def _wish(entry: Mapping[str, Any]) -> ArtifactWish:
     engine = _engine(entry["engine"]) if "engine" in entry else None
-    return ArtifactWish(entry["format"], entry.get("precision"), engine)
+    return ArtifactWish(entry["format"], entry.get("precision"), engine, entry.get("variant", ""))
 
 
 def _engine(entry: Mapping[str, Any]) -> EngineSpec:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelError
 from orchestrator.files import locked
@@ -33,9 +33,10 @@ _LEFTOVER_AFTER = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class NewArtifact:
-    """What the operator says of an artifact to be added; None is told from its file's name.
+    """What is said of an artifact to be added; None is told from its file's name.
 
-    `golden` is a source like the artifact's own.
+    `golden` is a source like the artifact's own. What was built rather than found says how: see
+    `Artifact`; its file and that of its golden answers are then no sources to fetch it from again.
     """
 
     source: str
@@ -45,7 +46,11 @@ class NewArtifact:
     sha256: str | None = None
     golden: str | None = None
     memory_mb: int | None = None
+    variant: str = ""
     requires: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +131,15 @@ class Catalog:
         ref: str,
         new: NewArtifact,
         progress: OnFileProgress = lambda _what, _done, _total: None,
+        *,
+        again: bool = False,
     ) -> Added:
         """Fetch a file, look whether it is what it should be, and put it into a version.
 
-        Adding the same again changes nothing. Raises ModelError, and leaves the catalog as it
-        was, when the file cannot be had or is not whole, and when the version is yanked or has
-        another artifact of that format and precision: versions do not change.
+        Adding the same again changes nothing. `again` puts it into the place of what was built
+        before. Raises ModelError, and leaves the catalog as it was, when the file cannot be had or
+        is not whole, and when the version is yanked or has another artifact of that format and
+        precision: versions do not change.
         """
         model, version = parse_ref(ref)
         self._open(model, version)
@@ -148,8 +156,10 @@ class Catalog:
                 arrived.append(answers)
                 golden.check(answers.path, answers.filename, artifact.format)
                 artifact = replace(artifact, golden=_golden(answers))
+            if new.provenance:
+                artifact = _without_sources(artifact)
             with self._locked():
-                return self._insert(model, version, artifact, new, arrived)
+                return self._insert(model, version, artifact, new, arrived, again=again)
         finally:
             for file in arrived:
                 file.path.unlink(missing_ok=True)
@@ -271,7 +281,11 @@ class Catalog:
             sha256=fetched.sha256,
             size=fetched.size,
             memory_mb=new.memory_mb,
+            variant=new.variant,
             requires=check_requires(new.requires, format_name),
+            accuracy=new.accuracy,
+            measured=new.measured,
+            provenance=new.provenance,
             source=fetched.source,
         )
         sanity.check(fetched.path, format_name, filename)
@@ -284,9 +298,14 @@ class Catalog:
         artifact: Artifact,
         new: NewArtifact,
         arrived: Sequence[Fetched],
+        *,
+        again: bool,
     ) -> Added:
         found = self._open(model, version)
         same_kind = next((a for a in found.artifacts if _kind(a) == _kind(artifact)), None)
+        if same_kind is not None and again and same_kind.provenance:
+            found = replace(found, artifacts=tuple(a for a in found.artifacts if a != same_kind))
+            same_kind = None
         if same_kind is not None and not _agree(same_kind, artifact, new):
             raise ModelError(
                 f"{found.ref} already has another artifact of format {artifact.format}, "
@@ -310,6 +329,12 @@ class Catalog:
         return ""
 
     def _repair(self, ref: str, file: Artifact | Golden, progress: OnFileProgress) -> None:
+        if isinstance(file, Artifact) and file.provenance:
+            raise ModelError(
+                f"{file.filename} of {ref} is not in the store, and was built, not fetched",
+                hint=f"orchestrate build {ref} --format {file.format} "
+                f"--precision {file.precision} builds it again.",
+            )
         if not file.source:
             raise ModelError(
                 f"{file.filename} of {ref} is not in the store and its manifest names no source",
@@ -342,10 +367,16 @@ def _golden(fetched: Fetched) -> Golden:
     return Golden(fetched.filename, fetched.sha256, fetched.size, fetched.source)
 
 
-def _kind(artifact: Artifact) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+def _without_sources(artifact: Artifact) -> Artifact:
+    """The artifact without the places where its builder laid its files."""
+    golden = artifact.golden and replace(artifact.golden, source="")
+    return replace(artifact, source="", golden=golden)
+
+
+def _kind(artifact: Artifact) -> tuple[str, tuple[tuple[str, str], ...]]:
     """What a version can have once: engines for different hardware may stand side by side."""
     requires = tuple(sorted((key, str(value)) for key, value in artifact.requires.items()))
-    return artifact.format, artifact.precision, requires
+    return artifact.kind, requires
 
 
 def _agree(there: Artifact, artifact: Artifact, new: NewArtifact) -> bool:

@@ -31,7 +31,12 @@ class Artifact:
     `size` is in bytes. `filename` is the name it gets inside a release (KataGo tells formats
     apart by suffix). `memory_mb` is what the engine needs to run it, when known. `requires` are
     facts an engine built for one machine insists on (`hardware_class`, `compute_capability`,
-    `tensorrt`). `accuracy` is the report of the build, `{"gate": "pass" | "fail", ...}`.
+    `tensorrt`). `variant` tells apart files of one format and precision that are made for
+    different uses, such as `9x9`; the usual one has none.
+
+    What `orchestrate build` made says so: `accuracy` is its report against the FP32 reference,
+    `{"gate": "pass" | "fail", ...}`, `measured` its speed and memory on the machine that built it,
+    `provenance` what it was made from, with what.
     """
 
     format: str
@@ -40,10 +45,18 @@ class Artifact:
     sha256: str
     size: int
     memory_mb: int | None = None
+    variant: str = ""
     requires: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     golden: Golden | None = None
     source: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`onnx int8`, with the variant behind it where there is one."""
+        return " ".join(word for word in (self.format, self.precision, self.variant) if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +184,11 @@ def _entry(artifact: Artifact) -> dict[str, Any]:
         "sha256": artifact.sha256,
         "size": artifact.size,
         "memory_mb": artifact.memory_mb,
+        "variant": artifact.variant,
         "requires": dict(artifact.requires),
         "accuracy": dict(artifact.accuracy),
+        "measured": dict(artifact.measured),
+        "provenance": dict(artifact.provenance),
         "source": artifact.source,
     }
     golden = artifact.golden

@@ -40,8 +40,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """`onnx int8`; the format alone where the wish leaves the precision open."""
-        shown = self.artifact or self.wish
-        return f"{shown.format} {shown.precision}" if shown.precision else shown.format
+        return self.artifact.kind if self.artifact else _words(self.wish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +149,25 @@ def memory_needed_mb(artifact: Artifact) -> int:
 
 
 def _grants(wish: ArtifactWish, artifact: Artifact) -> bool:
-    return artifact.format == wish.format and wish.precision in {None, artifact.precision}
+    same = (wish.format, wish.variant) == (artifact.format, artifact.variant)
+    return same and wish.precision in {None, artifact.precision}
 
 
 def _absent(version: ModelVersion, wish: ArtifactWish) -> str:
-    wanted = f"{wish.format} {wish.precision}" if wish.precision else wish.format
-    return f"{version.ref} has no {wanted} artifact"
+    return f"{version.ref} has no {_words(wish)} artifact"
+
+
+def _words(wish: ArtifactWish) -> str:
+    return " ".join(word for word in (wish.format, wish.precision, wish.variant) if word)
 
 
 def _taken(artifact: Artifact, engine: EngineSpec) -> str:
-    inexact = artifact.accuracy.get("gate") == "fail"
     by = f"runs with {engine.kind}" + (f" at {engine.path}" if engine.path else "")
-    return by + (", though its accuracy gate failed" if inexact else "")
+    if artifact.accuracy.get("gate") == "fail":
+        why = artifact.accuracy.get("reason")
+        return f"{by}, though its accuracy gate failed" + (f": {why}" if why else "")
+    proof = artifact.accuracy.get("reason")
+    return by + (f"; {proof}" if proof else "")
 
 
 def _engine(
