@@ -129,6 +129,14 @@ class TorchOperations:
         """See Operations."""
         return torch.add(x, y)
 
+    def subtract(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return torch.sub(x, y)
+
+    def subtract(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return torch.sub(x, y)
+
     def multiply(self, x: Value, y: Value) -> Value:
         """See Operations."""
         return torch.mul(x, y)
@@ -156,6 +164,22 @@ class TorchOperations:
     def exp(self, x: Value) -> Value:
         """See Operations."""
         return torch.exp(x)
+
+    def cos(self, x: Value) -> Value:
+        """See Operations."""
+        return torch.cos(x)
+
+    def sin(self, x: Value) -> Value:
+        """See Operations."""
+        return torch.sin(x)
+
+    def cos(self, x: Value) -> Value:
+        """See Operations."""
+        return torch.cos(x)
+
+    def sin(self, x: Value) -> Value:
+        """See Operations."""
+        return torch.sin(x)
 
     def softplus(self, x: Value) -> Value:
         """See Operations."""
