@@ -133,10 +133,6 @@ class TorchOperations:
         """See Operations."""
         return torch.sub(x, y)
 
-    def subtract(self, x: Value, y: Value) -> Value:
-        """See Operations."""
-        return torch.sub(x, y)
-
     def multiply(self, x: Value, y: Value) -> Value:
         """See Operations."""
         return torch.mul(x, y)
@@ -164,14 +160,6 @@ class TorchOperations:
     def exp(self, x: Value) -> Value:
         """See Operations."""
         return torch.exp(x)
-
-    def cos(self, x: Value) -> Value:
-        """See Operations."""
-        return torch.cos(x)
-
-    def sin(self, x: Value) -> Value:
-        """See Operations."""
-        return torch.sin(x)
 
     def cos(self, x: Value) -> Value:
         """See Operations."""
