@@ -63,6 +63,7 @@ TOO_NEW = "a newer KataGo wrote it for what this reader does not know; use a net
 FILE_KINDS = (
     (".bin.gz", True, True),
     (".txt.gz", True, False),
+    (".gz", True, True),
     (".bin", False, True),
     (".txt", False, False),
 )
@@ -77,21 +78,30 @@ def read(path: Path) -> Net:
     """
     if not path.is_file():
         raise ModelError(f"{path} is no file", hint="give the path of a KataGo net")
-    for suffix, packed, binary in FILE_KINDS:
-        if path.name.endswith(suffix):
-            return _read(path, packed=packed, binary=binary)
-    if not path.name.endswith(".gz"):
-        raise ModelError(
-            f"{path.name}: the name does not say what kind of net it is",
-            hint="KataGo's nets are named .bin.gz, .txt.gz, .bin or .txt",
-        )
+    packed, binary = kind_of(path)
     try:
-        return _read(path, packed=True, binary=True)
+        return _read(path, packed=packed, binary=binary)
     except ModelError as as_binary:
+        if path.name.endswith(".bin.gz") or not (packed and binary):
+            raise
         try:
             return _read(path, packed=True, binary=False)
         except ModelError:
             raise as_binary from None
+
+
+def kind_of(path: Path) -> tuple[bool, bool]:
+    """Whether a file of this name is packed by gzip, and whether its weights are binary.
+
+    Raises ModelError for a name that says neither.
+    """
+    for suffix, packed, binary in FILE_KINDS:
+        if path.name.endswith(suffix):
+            return packed, binary
+    raise ModelError(
+        f"{path.name}: the name does not say what kind of net it is",
+        hint="KataGo's nets are named .bin.gz, .txt.gz, .bin or .txt",
+    )
 
 
 def _read(path: Path, *, packed: bool, binary: bool) -> Net:
@@ -197,10 +207,8 @@ class _Reader:
         parts = (name, p1_conv, g1_conv, g1_norm, g1_act, gpool_to_bias, p1_norm, p1_act, p2_conv)
         if self.version < HAS_TRUNK_EXTRAS:
             return PolicyHead(*parts, self.matmul(3 * g1, outputs))
-        gpool_to_pass = self.matmul(3 * g1)
-        hidden = _outputs(gpool_to_pass)
-        bias, act = self.bias(hidden), self.act()
-        return PolicyHead(*parts, gpool_to_pass, bias, act, self.matmul(hidden, outputs))
+        gpool_to_pass, bias, act = self.matmul(3 * g1, p1), self.bias(p1), self.act()
+        return PolicyHead(*parts, gpool_to_pass, bias, act, self.matmul(p1, outputs))
 
     def policy_outputs(self) -> int:
         if self.version < HAS_OPTIMISTIC_POLICY:
