@@ -41,6 +41,9 @@ class Operations(Protocol[T]):
     def add(self, x: T, y: T) -> T:
         """Sum, broadcast as NumPy does; both in one precision."""
 
+    def subtract(self, x: T, y: T) -> T:
+        """Difference, broadcast as NumPy does; both in one precision."""
+
     def multiply(self, x: T, y: T) -> T:
         """Product, broadcast as NumPy does; both in one precision."""
 
@@ -61,6 +64,12 @@ class Operations(Protocol[T]):
 
     def exp(self, x: T) -> T:
         """E to the power of x."""
+
+    def cos(self, x: T) -> T:
+        """Cosine of an angle in radians."""
+
+    def sin(self, x: T) -> T:
+        """Sine of an angle in radians."""
 
     def softplus(self, x: T) -> T:
         """log(1 + exp(x))."""

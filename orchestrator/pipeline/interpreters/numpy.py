@@ -66,6 +66,10 @@ class NumpyOperations:
         """See Operations."""
         return np.add(x, y)
 
+    def subtract(self, x: Floats, y: Floats) -> Floats:
+        """See Operations."""
+        return np.subtract(x, y)
+
     def multiply(self, x: Floats, y: Floats) -> Floats:
         """See Operations."""
         return np.multiply(x, y)
@@ -93,6 +97,14 @@ class NumpyOperations:
     def exp(self, x: Floats) -> Floats:
         """See Operations."""
         return np.exp(x)
+
+    def cos(self, x: Floats) -> Floats:
+        """See Operations."""
+        return np.cos(x)
+
+    def sin(self, x: Floats) -> Floats:
+        """See Operations."""
+        return np.sin(x)
 
     def softplus(self, x: Floats) -> Floats:
         """See Operations."""

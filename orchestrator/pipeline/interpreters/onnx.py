@@ -100,6 +100,10 @@ class OnnxOperations:
         """See Operations."""
         return self._binary("Add", x, y)
 
+    def subtract(self, x: Value, y: Value) -> Value:
+        """See Operations."""
+        return self._binary("Sub", x, y)
+
     def multiply(self, x: Value, y: Value) -> Value:
         """See Operations."""
         return self._binary("Mul", x, y)
@@ -128,6 +132,14 @@ class OnnxOperations:
     def exp(self, x: Value) -> Value:
         """See Operations."""
         return self._node("Exp", [x], x.dtype)
+
+    def cos(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Cos", [x], x.dtype)
+
+    def sin(self, x: Value) -> Value:
+        """See Operations."""
+        return self._node("Sin", [x], x.dtype)
 
     def softplus(self, x: Value) -> Value:
         """See Operations."""

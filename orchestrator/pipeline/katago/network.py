@@ -76,8 +76,8 @@ def forward(
 
     Raises ValueError for a HumanSL net without `inputs.meta`.
     """
-    walk = _Walk(net, ops, shape, MISH_IS_LINEAR[precision])
-    walk.look_at_board(inputs.spatial)
+    walk = _Walk(net, ops, shape, inputs.spatial, MISH_IS_LINEAR[precision])
+    walk.look_at_board()
     trunk = walk.trunk(inputs)
     policy = walk.policy(trunk)
     value, misc, ownership = walk.value(trunk)
@@ -101,19 +101,22 @@ class _Board(Generic[T]):
 class _Walk(Generic[T]):
     """The walk over one net, with what all its layers share."""
 
-    def __init__(self, net: Net, ops: Operations[T], shape: Shape, mish_is_linear: float) -> None:
+    def __init__(
+        self, net: Net, ops: Operations[T], shape: Shape, spatial: T, mish_is_linear: float
+    ) -> None:
         self.net, self.ops, self.shape = net, ops, shape
+        self.spatial = spatial
         self.mish_is_linear = mish_is_linear
         self.board: _Board[T] | None = None
         self.width = math.sqrt(shape.points) - 14
         self.wide = False
 
-    def look_at_board(self, spatial: T) -> None:
+    def look_at_board(self) -> None:
         """Find out where the board of each row is, unless all of it is board."""
         if not self.shape.masked:
             return
         ops = self.ops
-        mask = ops.part(spatial, 1, 0, 1)
+        mask = ops.part(self.spatial, 1, 0, 1)
         share = ops.mean(mask, (2, 3))
         points = self.scaled(share, self.shape.points, "board/points")
         width = self.shifted(ops.sqrt(points), -14.0, "board/width")
@@ -211,9 +214,9 @@ class _Walk(Generic[T]):
         k = self.heads(ops.linear(t, _key(block)), block.kv_heads, block.qk_dim)
         v = self.heads(ops.linear(t, block.value), block.kv_heads, block.v_dim)
         if block.rope is not None:
-            cos, sin = rope_tables(block, self.shape)
-            q = self.rotated(q, block, np.repeat(cos, group, 0), np.repeat(sin, group, 0))
-            k = self.rotated(k, block, cos, sin)
+            frequencies = rope_frequencies(block)
+            q = self.rotated(q, block, np.repeat(frequencies, group, 0))
+            k = self.rotated(k, block, frequencies)
         # Queries that share a head of keys stand one behind the other: nothing is repeated.
         q = ops.reshape(q, (-1, block.kv_heads, group * points, block.qk_dim))
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))
@@ -348,16 +351,32 @@ class _Walk(Generic[T]):
         x = self.ops.reshape(x, (-1, self.shape.points, heads, dim))
         return self.ops.transpose(x, (0, 2, 1, 3))
 
-    def rotated(self, x: T, block: AttentionBlock, cos: Floats, sin: Floats) -> T:
-        """`x` [N, heads, H*W, dim], each pair (p, p + dim/2) turned by the point's angle."""
+    def rotated(self, x: T, block: AttentionBlock, frequencies: Floats) -> T:
+        """`x` [N, heads, H*W, dim], each pair (p, p + dim/2) turned by its point's angle.
+
+        `frequencies` [heads, pairs, (x, y)]. The angles are computed, not stored: tables of all
+        points would be up to half of a transformer's file.
+        """
         ops, half = self.ops, block.qk_dim // 2
-        name = f"{block.name}/{cos.shape[0]}"
-        cosine, sine = ops.constant(cos, x, f"{name}/cos"), ops.constant(sin, x, f"{name}/sin")
-        negative = ops.constant(-sin, x, f"{name}/negative_sin")
+        angles = self.angles(frequencies, f"{block.name}/{frequencies.shape[0]}")
+        cos, sin = ops.narrow(ops.cos(angles)), ops.narrow(ops.sin(angles))
         a, b = ops.part(x, 3, 0, half), ops.part(x, 3, half, 2 * half)
-        first = ops.add(ops.multiply(a, cosine), ops.multiply(b, negative))
-        second = ops.add(ops.multiply(a, sine), ops.multiply(b, cosine))
+        first = ops.subtract(ops.multiply(a, cos), ops.multiply(b, sin))
+        second = ops.add(ops.multiply(a, sin), ops.multiply(b, cos))
         return ops.concat([first, second], 3)
+
+    def angles(self, frequencies: Floats, name: str) -> T:
+        """The sums x * fx + y * fy in FP32: [heads, H*W, pairs]."""
+        ops, wide = self.ops, self.spatial
+        y, x = divmod(np.arange(self.shape.points, dtype=np.float32), self.shape.width)
+        terms = [
+            ops.multiply(
+                ops.constant(place[None, :, None], wide, f"board/{axis}"),
+                ops.constant(frequencies[:, None, :, number], wide, f"{name}/{axis}"),
+            )
+            for number, (axis, place) in enumerate((("x", x), ("y", y)))
+        ]
+        return ops.add(*terms)
 
     def on_board(self, x: T) -> T:
         """`x` [N, C, H, W] with 0 off the board."""
@@ -390,26 +409,23 @@ _BLOCKS: dict[type, Callable[[_Walk[Any], Any, Any], Any]] = {
 }
 
 
-def rope_tables(block: AttentionBlock, shape: Shape) -> tuple[Floats, Floats]:
-    """Cosine and sine [kv heads, H*W, pairs] of the angles by which points turn pairs.
+def rope_frequencies(block: AttentionBlock) -> Floats:
+    """Radians for each step along x and y: [kv heads, pairs, (x, y)].
 
-    Learned frequencies: x * fx + y * fy. Fixed ones: the first half of the pairs turns by y, the
-    second by x, pair i of a half with theta^-(2i / (dim / 2)).
+    Fixed ones: the first half of the pairs turns by y, the second by x, pair i of a half with
+    theta^-(2i / (dim / 2)).
     """
-    point = np.arange(shape.points)
-    y, x = (axis.astype(np.float64) for axis in divmod(point, shape.width))
     match block.rope:
         case LearnedRope(frequencies=frequencies):
-            fx, fy = frequencies.astype(np.float64)[:, None, :, 0], frequencies[:, None, :, 1]
-            angles = x[None, :, None] * fx + y[None, :, None] * fy.astype(np.float64)
+            return frequencies
         case FixedRope(theta=theta):
             i = np.arange(block.qk_dim // 4)
             frequency = theta ** -(2 * i / (block.qk_dim / 2))
-            angles = np.concatenate([y[:, None] * frequency, x[:, None] * frequency], axis=1)
-            angles = np.broadcast_to(angles, (block.kv_heads, *angles.shape))
+            none = np.zeros_like(frequency)
+            pairs = np.stack([np.append(none, frequency), np.append(frequency, none)], axis=1)
+            return np.broadcast_to(pairs, (block.kv_heads, *pairs.shape)).astype(np.float32)
         case None:
             raise ValueError(f"{block.name} has no rotary embedding")
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
 def _query(block: AttentionBlock) -> MatMul:
