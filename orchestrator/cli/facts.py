@@ -93,6 +93,7 @@ def engines(facts: Facts) -> str:
         f"katago {facts.katago.version} {facts.katago.backend}" if facts.katago.path else "",
         f"onnxruntime {facts.python.onnxruntime}" if facts.python.onnxruntime else "",
         f"TensorRT {facts.tensorrt}" if facts.tensorrt else "",
+        f"TensorRT-RTX {facts.tensorrt_rtx}" if facts.tensorrt_rtx else "",
         f"docker {facts.docker}" if facts.docker else "",
     ]
     return ", ".join(part for part in parts if part) or "none"

@@ -121,6 +121,7 @@ class Load:
 class Facts:
     """Everything known of a host; an empty string or tuple means it is not there.
 
+    `tensorrt` and `tensorrt_rtx` are two libraries, which do not read each other's engines.
     `clock` is the host's own time in seconds since the epoch (0 when unknown); `warnings` are
     sentences on what did not answer, so that a missing GPU is not taken for no GPU.
     """
@@ -137,6 +138,7 @@ class Facts:
     gpus: tuple[Gpu, ...] = ()
     cuda: str = ""
     tensorrt: str = ""
+    tensorrt_rtx: str = ""
     trtexec: str = ""
     docker: str = ""
     python: Python = field(default_factory=Python)

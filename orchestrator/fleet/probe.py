@@ -41,6 +41,7 @@ from orchestrator.fleet.probe_software import (
     katago,
     python,
     tensorrt,
+    tensorrt_rtx,
     warnings,
 )
 
@@ -76,6 +77,7 @@ def parse(text: str) -> Facts:
         gpus=gpus(output, found_board),
         cuda=cuda(output),
         tensorrt=tensorrt(output),
+        tensorrt_rtx=tensorrt_rtx(output),
         trtexec=output.first("trtexec_path"),
         docker=docker(output),
         python=python(output),

@@ -123,7 +123,7 @@ probe() (
 
   # Distributions below a folder, without starting Python: NAME-VERSION.dist-info or .egg-info.
   packages_below() {
-    for info in "$1"/onnxruntime*-info "$1"/numpy-*-info; do
+    for info in "$1"/onnxruntime*-info "$1"/numpy-*-info "$1"/tensorrt_rtx*-info; do
       [ -e "$info" ] && printf 'package=%s\n' "${info##*/}"
     done
     for library in "$1"/onnxruntime/capi/libonnxruntime_providers_*.so; do
@@ -181,7 +181,7 @@ probe() (
 import glob, importlib.metadata, importlib.util, os
 for found in importlib.metadata.distributions():
     name = found.metadata["Name"] or ""
-    if name == "numpy" or name.startswith("onnxruntime"):
+    if name == "numpy" or name.startswith(("onnxruntime", "tensorrt_rtx", "tensorrt-rtx")):
         print("package=%s-%s.dist-info" % (name, found.version))
 spec = importlib.util.find_spec("onnxruntime")
 if spec and spec.origin:

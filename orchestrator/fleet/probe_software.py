@@ -27,6 +27,8 @@ _PROVIDERS = {
 }
 _CPU_PROVIDER = "CPUExecutionProvider"
 _NOT_THE_RUNTIME = re.compile(r"onnxruntime-(extensions|genai|tools|customops)")
+# What holds the library: the older whole package, or the libraries' own for CUDA 12 or 13.
+_TENSORRT_RTX = re.compile(r"tensorrt-rtx(-cu\d+)?(-libs)?")
 _PROGRAMS = {
     "nvidia_smi": "nvidia-smi",
     "dpkg": "dpkg-query",
@@ -59,6 +61,12 @@ def tensorrt(output: ProbeOutput) -> str:
     return version or _banner("\n".join(output.lines("trtexec")))
 
 
+def tensorrt_rtx(output: ProbeOutput) -> str:
+    """Major.minor.patch.build of the library that the verifying Python has."""
+    versions = _packages(output)
+    return next((versions[name] for name in versions if _TENSORRT_RTX.fullmatch(name)), "")
+
+
 def docker(output: ProbeOutput) -> str:
     """The client's version."""
     return find(r"version v?(\d[\w.+~-]*)", output.first("docker"))
@@ -66,11 +74,7 @@ def docker(output: ProbeOutput) -> str:
 
 def python(output: ProbeOutput) -> Python:
     """The verifying Python, its numpy and ONNX Runtime, and the providers that came with it."""
-    versions: dict[str, str] = {}
-    for package in output.lines("package"):
-        parts = re.fullmatch(r"(.+?)-(\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info", package)
-        if parts:
-            versions.setdefault(parts[1].replace("_", "-").lower(), parts[2])
+    versions = _packages(output)
     runtimes = [
         name
         for name in sorted(versions, reverse=True)
@@ -88,6 +92,16 @@ def python(output: ProbeOutput) -> Python:
         onnxruntime=versions[runtimes[0]] if runtimes else "",
         execution_providers=(*providers, _CPU_PROVIDER) if runtimes else (),
     )
+
+
+def _packages(output: ProbeOutput) -> dict[str, str]:
+    """Versions by name, of several the one that Python finds first."""
+    versions: dict[str, str] = {}
+    for package in output.lines("package"):
+        parts = re.fullmatch(r"(.+?)-(\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info", package)
+        if parts:
+            versions.setdefault(parts[1].replace("_", "-").lower(), parts[2])
+    return versions
 
 
 def katago(output: ProbeOutput) -> Katago:

@@ -138,6 +138,7 @@ def _runtimes(facts: Facts) -> str:
         f"katago {katago.version} ({katago.backend}) at {katago.path}" if katago.path else "",
         f"onnxruntime {python.onnxruntime} in {python.path}" if python.onnxruntime else "",
         f"TensorRT {facts.tensorrt}" if facts.tensorrt else "",
+        f"TensorRT-RTX {facts.tensorrt_rtx}" if facts.tensorrt_rtx else "",
         f"CUDA {facts.cuda}" if facts.cuda else "",
     ]
     return ", ".join(part for part in parts if part) or "none found"

@@ -189,7 +189,13 @@ def root_with_venv(tmp_path):
     root = tmp_path / "root"
     program(root / "venv/bin/python3", "echo Python 3.11.2")
     packages = root / "venv/lib/python3.11/site-packages"
-    for name in ("numpy-2.0.1", "onnxruntime_gpu-1.20.0", "onnxruntime_extensions-0.13.0"):
+    for name in (
+        "numpy-2.0.1",
+        "onnxruntime_gpu-1.20.0",
+        "onnxruntime_extensions-0.13.0",
+        "tensorrt_rtx_cu12_libs-1.7.1.116",
+        "tensorrt_rtx_extras-9.9",
+    ):
         (packages / f"{name}.dist-info").mkdir(parents=True)
     capi = packages / "onnxruntime/capi"
     capi.mkdir(parents=True)
@@ -206,6 +212,7 @@ def test_the_environment_in_the_root_is_found_without_starting_python(root_with_
     assert facts.python.path == f"{root_with_venv}/venv/bin/python3"
     assert (facts.python.version, facts.python.numpy) == ("3.11.2", "2.0.1")
     assert facts.python.onnxruntime == "1.20.0"
+    assert (facts.tensorrt_rtx, facts.tensorrt) == ("1.7.1.116", "")
     assert facts.python.execution_providers == (
         "TensorrtExecutionProvider",
         "CUDAExecutionProvider",
@@ -216,10 +223,12 @@ def test_the_environment_in_the_root_is_found_without_starting_python(root_with_
 def test_the_given_python_is_taken_and_asked_where_its_packages_are(base_tools, tmp_path):
     asked = program(
         tmp_path / "odd" / "python",
-        '[ "$1" = -V ] && echo Python 3.12.1 || echo package=onnxruntime-1.19.2.dist-info',
+        '[ "$1" = -V ] && echo Python 3.12.1 || '
+        "printf 'package=%s.dist-info\\n' onnxruntime-1.19.2 tensorrt-rtx-1.3.0.35",
     )
     facts = probe.parse(run_probe(("dash",), path=base_tools, python=asked))
     assert (facts.python.path, facts.python.onnxruntime) == (str(asked), "1.19.2")
+    assert facts.tensorrt_rtx == "1.3.0.35"
 
 
 def test_this_python_has_the_versions_that_it_says(base_tools):

@@ -116,6 +116,9 @@ def test_names_that_a_release_cannot_have(filename):
         ({"compute_capability": "ada"}, "tensorrt", "compute_capability=ada"),
         ({"tensorrt": ""}, "tensorrt", "cannot require tensorrt="),
         ({}, "tensorrt", "only on the GPU and TensorRT that built it"),
+        ({"arch": "x86_64"}, "tensorrt", "only on the GPU and TensorRT that built it"),
+        ({"driver": "new"}, "tensorrt", "cannot require driver=new"),
+        ({"tensorrt_rtx": "1.7."}, "tensorrt", "cannot require tensorrt_rtx=1.7."),
     ],
 )
 def test_requirements_that_no_host_can_meet(requires, format_name, message):
