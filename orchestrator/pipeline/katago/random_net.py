@@ -63,11 +63,15 @@ KINDS = {
 }
 TIPS = ("batch", "rms", "rms-spatial")
 
-HEAD_DIM = 8
+# KataGo's OpenCL wants one dimension of values for all of a net.
+QK_DIM, V_DIM = 8, 4
+CHANNEL_STEP = 8
 ROPE_THETA = 100.0
 EXPORTED_EPSILON = 1e-20
 NORM_EPSILON = 1e-3
 RMS_EPSILON = 1e-6
+# How much of its size a block adds to the trunk.
+RESIDUAL = 0.5
 
 
 def random_net(
@@ -97,8 +101,8 @@ def random_net(
     together.
     """
     _check(version, kind, channels, tip, meta=meta)
-    draw = _Draw(seed, version, activation)
     words = kind.split("+")
+    draw = _Draw(seed, version, activation or _usual_activation(version, kind, tip))
     kinds = [part for turn in range(blocks) for part in KINDS[words[turn % len(words)]]]
     trunk = draw.trunk(kinds, channels, tip, meta=meta)
     policy = draw.policy(channels, policies or _policies(version))
@@ -114,13 +118,23 @@ def _check(version: int, kind: str, channels: int, tip: str, *, meta: bool) -> N
     for wrong, message in (
         (version not in VERSIONS, f"no net of version {version} can be made"),
         (not set(kind.split("+")) <= KINDS.keys(), f"no kind of block is called {kind!r}"),
-        (channels < HEAD_DIM or channels % HEAD_DIM, f"{channels} channels are no multiple of 8"),
+        (
+            channels < CHANNEL_STEP or channels % CHANNEL_STEP,
+            f"{channels} channels are no multiple of 8",
+        ),
         (tip not in TIPS, f"no norm is called {tip!r}"),
         (extras and version < HAS_TRUNK_EXTRAS, f"version {version} has no RMS norm, no meta"),
     ):
         if wrong:
             kinds, tips = ", ".join(KINDS), ", ".join(TIPS)
             raise ModelError(message, hint=f"kinds are {kinds}; tips are {tips}; versions 8 to 17")
+
+
+def _usual_activation(version: int, kind: str, tip: str) -> Activation:
+    """What KataGo trains such nets with; its OpenCL has an RMS tip with SiLU and ReLU only."""
+    if version < NAMES_ACTIVATIONS:
+        return Activation.RELU
+    return Activation.SILU if tip != "batch" or "transformer" in kind else Activation.MISH
 
 
 def _policies(version: int) -> int:
@@ -132,11 +146,10 @@ def _policies(version: int) -> int:
 class _Draw:
     """Draws the records of one net. `gain` 1 keeps the size of what goes through a ReLU."""
 
-    def __init__(self, seed: int, version: int, activation: Activation | None) -> None:
-        usual = Activation.MISH if version >= NAMES_ACTIVATIONS else Activation.RELU
+    def __init__(self, seed: int, version: int, activation: Activation) -> None:
         self.rng = np.random.default_rng(seed)
         self.version = version
-        self.activation = activation or usual
+        self.activation = activation
 
     # The parts of a net.
 
@@ -185,7 +198,7 @@ class _Draw:
             self.matmul("g1_bias", 3 * channels, channels),
             self.biased("p1_norm", channels),
             self.act("p1_act"),
-            self.conv("p2", 1, channels, outputs, gain=4.0),
+            self.conv("p2", 1, channels, outputs),
             self.matmul("pass", 3 * channels, outputs, gain=0.1),
         )
         if self.version < HAS_TRUNK_EXTRAS:
@@ -208,11 +221,11 @@ class _Draw:
             self.matmul("v2", 3 * channels, channels),
             self.bias("v2_bias", channels),
             self.act("v2_act"),
-            self.matmul("v3", channels, 3, gain=2.0),
+            self.matmul("v3", channels, 3, gain=0.4),
             self.bias("v3_bias", 3),
             self.matmul("sv3", channels, misc, gain=0.2),
             self.bias("sv3_bias", misc),
-            self.conv("ownership", 1, channels, 1),
+            self.conv("ownership", 1, channels, 1, gain=0.4),
         )
 
     # The kinds of blocks.
@@ -239,7 +252,7 @@ class _Draw:
             self.conv(f"{name}_conv1", 3, channels, channels),
             self.norm(f"{name}_norm2", channels),
             self.act(f"{name}_act2"),
-            self.conv(f"{name}_conv2", 3, channels, channels),
+            self.conv(f"{name}_conv2", 3, channels, channels, RESIDUAL),
         )
 
     def gpool(self, name: str, channels: int) -> GlobalPoolingBlock:
@@ -255,7 +268,7 @@ class _Draw:
             self.matmul(f"{name}_gpool_bias", 3 * half, half),
             self.norm(f"{name}_mid_norm", half),
             self.act(f"{name}_mid_act"),
-            self.conv(f"{name}_final", 3, half, channels),
+            self.conv(f"{name}_final", 3, half, channels, RESIDUAL),
         )
 
     def nested(self, name: str, channels: int, inner: tuple[str, ...]) -> NestedBottleneckBlock:
@@ -268,27 +281,26 @@ class _Draw:
             tuple(self.block(f"{name}.{i}", kind, half) for i, kind in enumerate(inner)),
             self.norm(f"{name}_post_norm", half),
             self.act(f"{name}_post_act"),
-            self.conv(f"{name}_post_conv", 1, half, channels),
+            self.conv(f"{name}_post_conv", 1, half, channels, RESIDUAL),
         )
 
     def attention(self, name: str, channels: int, kind: str) -> AttentionBlock:
         learned = kind == "attention-learned"
         heads, kv_heads = (4, 2) if learned else (2, 2)
-        v_dim = HEAD_DIM // 2 if learned else HEAD_DIM
         block = AttentionBlock(
             name,
             heads,
             kv_heads,
-            HEAD_DIM,
-            v_dim,
+            QK_DIM,
+            V_DIM,
             self.rms_norm(f"{name}_norm", channels),
-            self.matmul(f"{name}_query", channels, heads * HEAD_DIM),
-            self.matmul(f"{name}_key", channels, kv_heads * HEAD_DIM),
-            self.matmul(f"{name}_value", channels, kv_heads * v_dim),
-            self.matmul(f"{name}_out", heads * v_dim, channels),
+            self.matmul(f"{name}_query", channels, heads * QK_DIM),
+            self.matmul(f"{name}_key", channels, kv_heads * QK_DIM),
+            self.matmul(f"{name}_value", channels, kv_heads * V_DIM),
+            self.matmul(f"{name}_out", heads * V_DIM, channels, RESIDUAL),
         )
         if learned:
-            frequencies = self.floats((kv_heads, HEAD_DIM // 2, 2), 0.5)
+            frequencies = self.floats((kv_heads, QK_DIM // 2, 2), 0.5)
             return replace(block, rope=LearnedRope(f"{name}_rope", frequencies))
         if kind == "attention-fixed":
             return replace(block, rope=FixedRope(f"{name}_rope", ROPE_THETA))
@@ -301,7 +313,7 @@ class _Draw:
             self.rms_norm(f"{name}_norm", channels),
             self.matmul(f"{name}_linear1", channels, hidden),
             self.matmul(f"{name}_gate", channels, hidden) if gated else None,
-            self.matmul(f"{name}_linear2", hidden, channels),
+            self.matmul(f"{name}_linear2", hidden, channels, RESIDUAL / 2),
         )
 
     # Layers.
