@@ -1,0 +1,180 @@
+"""A TensorRT engine from an ONNX file: by TensorRT-RTX without a GPU, by TensorRT on one.
+
+The precision is that of the ONNX file: each tensor keeps the type that it has there, and FP32 is
+not rounded to TF32. Two builds of the same file for the same GPU differ in a few bytes, so an
+engine is told by the sha256 of its ONNX file besides its own.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import ModelError
+from orchestrator.files import sha256_of, write_atomically
+from orchestrator.models import onnx_file
+from orchestrator.pipeline.formats import nvidia_gpu
+from orchestrator.pipeline.formats.tensorrt_library import TENSORRT, TENSORRT_RTX, Network, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orchestrator.pipeline.formats.nvidia_gpu import NvidiaGpu
+    from orchestrator.pipeline.formats.tensorrt_library import Library, Progress
+
+    Lengths = tuple[int, ...]
+
+BATCH_SIZES = (1, 8, 32)
+# The libraries keep one log in a process.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """A built engine and what it was built for.
+
+    `shapes` are the least, usual and largest of each input. `gpu` is the name of the GPU that
+    built it, where one did. `driver` is the oldest that runs it for TensorRT-RTX, empty when not
+    known, and the one that built it for TensorRT. `seconds` is what the build took.
+    """
+
+    path: Path
+    flavour: str
+    version: str
+    arch: str
+    compute_capability: str
+    precision: str
+    shapes: Mapping[str, tuple[Lengths, Lengths, Lengths]]
+    onnx_sha256: str
+    seconds: float
+    gpu: str = ""
+    driver: str = ""
+
+    @property
+    def requires(self) -> dict[str, str]:
+        """The `requires` of its entry in a manifest.
+
+        Neither library promises that an engine runs with another release of it or on another
+        compute capability (NVIDIA, "Engine Compatibility" in the documentation of both). Of a
+        host's TensorRT the facts know three parts of the version.
+        """
+        required = {"arch": self.arch, "compute_capability": self.compute_capability}
+        if self.flavour == TENSORRT:
+            return required | {"tensorrt": ".".join(self.version.split(".")[:3])}
+        required["tensorrt_rtx"] = self.version
+        return required | ({"driver": self.driver} if self.driver else {})
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The `provenance` of its entry: JSON values."""
+        ranges = ("least", "usual", "largest")
+        shapes = {
+            name: dict(zip(ranges, map(list, lengths), strict=True))
+            for name, lengths in self.shapes.items()
+        }
+        said = {
+            "library": f"{self.flavour} {self.version}",
+            "onnx_sha256": self.onnx_sha256,
+            "compute_capability": self.compute_capability,
+            "gpu": self.gpu,
+            "driver": self.driver,
+            "shapes": shapes,
+            "seconds": round(self.seconds, 1),
+        }
+        return {key: value for key, value in said.items() if value}
+
+
+def build_engine(
+    onnx_path: Path,
+    out: Path,
+    *,
+    compute_capability: str = "",
+    batch_sizes: tuple[int, int, int] = BATCH_SIZES,
+    flavour: str = TENSORRT_RTX,
+    progress: Progress | None = None,
+) -> EngineFile:
+    """The engine made of an ONNX file, at `out`.
+
+    `compute_capability` is the GPU architecture, as `8.6`; TensorRT takes that of the GPU which is
+    there. `batch_sizes` are the least, usual and largest number of rows. `progress` is told of each
+    step: what is done, its number and how many there are; it runs in another thread, one build at a
+    time. Raises ModelError where the library is not installed, lacks the GPU or does not take the
+    net.
+    """
+    onnx_file.check(onnx_path, str(onnx_path))
+    _check_batch_sizes(batch_sizes)
+    library = load(flavour)
+    target = _target(library, compute_capability)
+    start = time.monotonic()
+    with _one_at_a_time:
+        network = Network(library, onnx_path)
+        shapes = _shapes(onnx_path, network.inputs, batch_sizes)
+        engine = network.build(shapes, target.compute_capability, progress)
+        precision = network.precision
+    write_atomically(out, engine)
+    return EngineFile(
+        path=out,
+        flavour=flavour,
+        version=library.version,
+        arch=platform.machine(),
+        compute_capability=target.compute_capability,
+        precision=precision,
+        shapes=shapes,
+        onnx_sha256=sha256_of(onnx_path),
+        seconds=time.monotonic() - start,
+        gpu=target.name,
+        driver=target.driver or library.oldest_driver,
+    )
+
+
+def _target(library: Library, wanted: str) -> NvidiaGpu:
+    if library.builds_without_gpu:
+        known = library.compute_capabilities
+        if wanted not in known:
+            raise ModelError(
+                f"{library.title} does not build for compute capability {wanted or 'unknown'}",
+                hint=f"It builds for {', '.join(known)}.",
+            )
+        return nvidia_gpu.NvidiaGpu("", wanted)
+    gpu = nvidia_gpu.find()
+    if gpu is None:
+        raise ModelError(
+            f"{library.title} builds for the GPU that it runs on, and there is none here",
+            hint="Build on a host with that GPU, or for an RTX GPU with TensorRT-RTX.",
+        )
+    if wanted and wanted != gpu.compute_capability:
+        raise ModelError(
+            f"{library.title} builds for the GPU that it runs on, {gpu.name} "
+            f"({gpu.compute_capability}), not for compute capability {wanted}",
+            hint=f"Build on a host with a GPU of compute capability {wanted}.",
+        )
+    return gpu
+
+
+def _shapes(
+    onnx_path: Path, inputs: Mapping[str, Lengths], batch_sizes: tuple[int, int, int]
+) -> dict[str, tuple[Lengths, Lengths, Lengths]]:
+    shapes = {}
+    for name, (batch, *rest) in inputs.items():
+        if min(rest, default=1) < 0:
+            raise ModelError(
+                f"{onnx_path}: of input {name} more than the batch is free",
+                hint="Build the ONNX file for one size of board.",
+            )
+        sizes = batch_sizes if batch < 0 else (batch,) * 3
+        least, usual, largest = ((size, *rest) for size in sizes)
+        shapes[name] = (least, usual, largest)
+    return shapes
+
+
+def _check_batch_sizes(sizes: tuple[int, int, int]) -> None:
+    least, usual, largest = sizes
+    if not 1 <= least <= usual <= largest:
+        raise ModelError(
+            f"batch sizes must be 1 or more and rise, not {least}, {usual}, {largest}",
+            hint="Give the least, the usual and the largest number of rows.",
+        )
