@@ -1,9 +1,20 @@
-"""What runs a net here and gives its raw outputs: NumPy as the reference, ONNX Runtime."""
+"""What runs a net here and gives its raw outputs: NumPy as the reference, ONNX Runtime; how fast.
+
+A format that can be run here has its runner in `RUNNERS`.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, field
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,17 +23,20 @@ from orchestrator.engines.onnxruntime import NO_TELEMETRY
 from orchestrator.errors import ModelError
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.interpreters.numpy import Reference
+from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs, Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.tensors import InputArrays, OutputArrays
 
+# Rows that are computed at once.
 SLICE = 16
+FEWEST_CALLS = 3
+LONGEST_MEASUREMENT = 600.0
 REQUIRED = INPUTS[:2]
 
 
@@ -63,14 +77,15 @@ def reference(net: Net, *, optimism: float = 0.0) -> NumpyRunner:
 
 
 class OnnxRuntime:
-    """An ONNX file on the CPU; `threads` 0 leaves their number to ONNX Runtime.
+    """An ONNX file on the CPU, `batch` rows at a time.
 
+    `threads` 0 leaves their number to ONNX Runtime.
     Raises ModelError where the file does not load, or has other inputs and outputs than `tensors`
     tells.
     """
 
-    def __init__(self, path: Path, shape: Shape, *, threads: int = 0) -> None:
-        self.name, self.shape = path.name, shape
+    def __init__(self, path: Path, shape: Shape, *, threads: int = 0, batch: int = SLICE) -> None:
+        self.name, self.shape, self.batch = path.name, shape, batch
         key, _, value = NO_TELEMETRY.partition("=")
         os.environ.setdefault(key, value)
         onnxruntime = need("onnxruntime", "onnx")
@@ -92,7 +107,7 @@ class OnnxRuntime:
 
     def __call__(self, inputs: InputArrays) -> OutputArrays:
         """See Runner."""
-        return sliced(self._run, inputs, SLICE)
+        return sliced(self._run, inputs, self.batch)
 
     def _run(self, inputs: InputArrays) -> OutputArrays:
         given = dict(zip(INPUTS, (inputs.spatial, inputs.global_, inputs.meta), strict=True))
@@ -104,6 +119,83 @@ class OnnxRuntime:
         except Exception as exc:  # as above
             raise ModelError(f"{self.name} does not run: {_line(exc)}") from exc
         return Outputs(*(np.asarray(values, np.float32) for values in found))
+
+
+class Opener(Protocol):
+    """What makes a runner of a file."""
+
+    def __call__(self, path: Path, shape: Shape, *, threads: int = 0, batch: int = SLICE) -> Runner:
+        """The runner; raises ModelError where the file does not load."""
+
+
+RUNNERS: dict[str, Opener] = {".onnx": OnnxRuntime}
+
+
+def opened(path: Path, shape: Shape, *, threads: int = 0, batch: int = SLICE) -> Runner:
+    """The runner of a file, by its suffix.
+
+    Raises ModelError where the file cannot be run here.
+    """
+    opener = RUNNERS.get(path.suffix)
+    if opener is None:
+        raise ModelError(f"{path} cannot be run here; {', '.join(RUNNERS)} can")
+    return opener(path, shape, threads=threads, batch=batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How fast a file ran here: positions a second (median), and the memory of its process."""
+
+    evals_per_s: float
+    peak_rss_mb: float
+    batch: int
+    threads: int
+
+
+def measure(
+    path: Path, shape: Shape, *, batch: int = 1, threads: int = 1, seconds: float = 2.0
+) -> Measured:
+    """What a fresh process that runs the file for `seconds` measures.
+
+    Raises ModelError where the file cannot be run here.
+    """
+    order = {
+        "path": str(path.absolute()),
+        "shape": asdict(shape),
+        "batch": batch,
+        "threads": threads,
+        "seconds": seconds,
+    }
+    command = [sys.executable, "-m", "orchestrator.pipeline.runners", json.dumps(order)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LONGEST_MEASUREMENT, check=False
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ModelError(f"{path} did not run within {LONGEST_MEASUREMENT:g} s") from exc
+    if done.returncode:
+        said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise ModelError(f"{path} was not measured: {said}")
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def throughput(runner: Runner, inputs: InputArrays, *, seconds: float = 2.0) -> float:
+    """Positions a second: the median over calls with all of `inputs`, the first one not counted."""
+    runner(inputs)
+    times: list[float] = []
+    while len(times) < FEWEST_CALLS or sum(times) < seconds:
+        start = time.perf_counter()
+        runner(inputs)
+        times.append(time.perf_counter() - start)
+    return len(inputs.spatial) / statistics.median(times)
+
+
+def empty_boards(shape: Shape, count: int) -> InputArrays:
+    """`count` rows of empty boards as large as the shape, for what does not look at answers."""
+    spatial = np.zeros((count, SPATIAL_INPUTS, shape.height, shape.width), np.float32)
+    spatial[:, 0] = 1
+    globals_ = np.zeros((count, GLOBAL_INPUTS), np.float32)
+    return Inputs(spatial, globals_, np.zeros((count, META_INPUTS), np.float32))
 
 
 def sliced(
@@ -129,3 +221,26 @@ def slices(inputs: InputArrays, size: int) -> Iterator[InputArrays]:
 
 def _line(exc: Exception) -> str:
     return (str(exc).strip() or type(exc).__name__).splitlines()[0]
+
+
+def _peak_rss_mb() -> float:
+    """The most memory that this process had; Linux's ru_maxrss counts the parent's as well."""
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(found[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _measure_here(order: dict[str, Any]) -> Measured:
+    shape, batch, threads = Shape(**order["shape"]), order["batch"], order["threads"]
+    runner = opened(Path(order["path"]), shape, threads=threads, batch=batch)
+    speed = throughput(runner, empty_boards(shape, batch), seconds=order["seconds"])
+    return Measured(round(speed, 2), round(_peak_rss_mb(), 1), batch, threads)
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(json.dumps(asdict(_measure_here(json.loads(sys.argv[1])))) + "\n")
+    except ModelError as error:
+        sys.exit(error.message)
