@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 from orchestrator.pipeline import calibration, positions
@@ -50,7 +51,7 @@ class Player:
         assert answers is not None
         to.write(command + "\n")
         to.flush()
-        answer = "".join(iter(answers.readline, "\n"))
+        answer = "".join(takewhile(str.strip, answers))
         if not answer.startswith("="):
             raise RuntimeError(f"{command}: {answer or 'the engine has ended'}")
         return answer[1:].strip()

@@ -142,6 +142,20 @@ def of_rows(parts: list[Rows]) -> Positions:
     return Positions(tuple(merged))
 
 
+def halves(positions: Positions) -> tuple[Positions, Positions]:
+    """The earlier and the later half of the rows of each board; the first has the odd one.
+
+    Rows come game by game, so that the halves are of different games.
+    """
+    middles = [-(-len(batch) // 2) for batch in positions]
+    cuts = [
+        (batch.rows(slice(0, middle)), batch.rows(slice(middle, None)))
+        for batch, middle in zip(positions, middles, strict=True)
+    ]
+    first, second = (tuple(part for part in half if len(part)) for half in zip(*cuts, strict=True))
+    return Positions(first), Positions(second)
+
+
 def fits(batch: Batch, shape: Shape | None) -> bool:
     """Whether a net of this shape can be asked about the board; None: about any."""
     if shape is None:

@@ -1,20 +1,14 @@
-"""What runs a net here and gives its raw outputs: NumPy as the reference, ONNX Runtime; how fast.
-
-A format that can be run here has its runner in `RUNNERS`.
-"""
+"""What runs a net here and gives its raw outputs: NumPy, the reference, and ONNX Runtime."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,12 +17,12 @@ from orchestrator.engines.onnxruntime import NO_TELEMETRY
 from orchestrator.errors import ModelError
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.interpreters.numpy import Reference
-from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs, Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.tensors import InputArrays, OutputArrays
@@ -37,6 +31,7 @@ if TYPE_CHECKING:
 SLICE = 16
 FEWEST_CALLS = 3
 LONGEST_MEASUREMENT = 600.0
+MEASURING = "orchestrator.pipeline.measuring"
 REQUIRED = INPUTS[:2]
 
 
@@ -121,52 +116,17 @@ class OnnxRuntime:
         return Outputs(*(np.asarray(values, np.float32) for values in found))
 
 
-class Opener(Protocol):
-    """What makes a runner of a file."""
-
-    def __call__(self, path: Path, shape: Shape, *, threads: int = 0, batch: int = SLICE) -> Runner:
-        """The runner; raises ModelError where the file does not load."""
-
-
-RUNNERS: dict[str, Opener] = {".onnx": OnnxRuntime}
-
-
-def opened(path: Path, shape: Shape, *, threads: int = 0, batch: int = SLICE) -> Runner:
-    """The runner of a file, by its suffix.
-
-    Raises ModelError where the file cannot be run here.
-    """
-    opener = RUNNERS.get(path.suffix)
-    if opener is None:
-        raise ModelError(f"{path} cannot be run here; {', '.join(RUNNERS)} can")
-    return opener(path, shape, threads=threads, batch=batch)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """How fast a file ran here: positions a second (median), and the memory of its process."""
-
-    evals_per_s: float
-    peak_rss_mb: float
-    batch: int
-    threads: int
-
-
 def measure(
-    path: Path, shape: Shape, *, batch: int = 1, threads: int = 1, seconds: float = 2.0
-) -> Measured:
-    """What a fresh process that runs the file for `seconds` measures.
+    format_: str, path: Path, shape: Shape, *, seconds: float = 2.0
+) -> dict[str, Any] | None:
+    """How fast a file of that format runs here, one position at a time, in a fresh process.
 
-    Raises ModelError where the file cannot be run here.
+    `evals_per_s` is the median over `seconds`, on all cores; `peak_rss_mb` the most memory that the
+    process had, Python included. None where the format does not run here. Raises ModelError for a
+    file that fails.
     """
-    order = {
-        "path": str(path.absolute()),
-        "shape": asdict(shape),
-        "batch": batch,
-        "threads": threads,
-        "seconds": seconds,
-    }
-    command = [sys.executable, "-m", "orchestrator.pipeline.runners", json.dumps(order)]
+    order = {"format": format_, "path": str(path.absolute()), "shape": asdict(shape)}
+    command = [sys.executable, "-m", MEASURING, json.dumps({**order, "seconds": seconds})]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LONGEST_MEASUREMENT, check=False
@@ -176,7 +136,8 @@ def measure(
     if done.returncode:
         said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
         raise ModelError(f"{path} was not measured: {said}")
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    found: dict[str, Any] | None = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def throughput(runner: Runner, inputs: InputArrays, *, seconds: float = 2.0) -> float:
@@ -188,14 +149,6 @@ def throughput(runner: Runner, inputs: InputArrays, *, seconds: float = 2.0) -> 
         runner(inputs)
         times.append(time.perf_counter() - start)
     return len(inputs.spatial) / statistics.median(times)
-
-
-def empty_boards(shape: Shape, count: int) -> InputArrays:
-    """`count` rows of empty boards as large as the shape, for what does not look at answers."""
-    spatial = np.zeros((count, SPATIAL_INPUTS, shape.height, shape.width), np.float32)
-    spatial[:, 0] = 1
-    globals_ = np.zeros((count, GLOBAL_INPUTS), np.float32)
-    return Inputs(spatial, globals_, np.zeros((count, META_INPUTS), np.float32))
 
 
 def sliced(
@@ -221,26 +174,3 @@ def slices(inputs: InputArrays, size: int) -> Iterator[InputArrays]:
 
 def _line(exc: Exception) -> str:
     return (str(exc).strip() or type(exc).__name__).splitlines()[0]
-
-
-def _peak_rss_mb() -> float:
-    """The most memory that this process had; Linux's ru_maxrss counts the parent's as well."""
-    status = Path("/proc/self/status")
-    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
-        return int(found[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def _measure_here(order: dict[str, Any]) -> Measured:
-    shape, batch, threads = Shape(**order["shape"]), order["batch"], order["threads"]
-    runner = opened(Path(order["path"]), shape, threads=threads, batch=batch)
-    speed = throughput(runner, empty_boards(shape, batch), seconds=order["seconds"])
-    return Measured(round(speed, 2), round(_peak_rss_mb(), 1), batch, threads)
-
-
-if __name__ == "__main__":
-    try:
-        sys.stdout.write(json.dumps(asdict(_measure_here(json.loads(sys.argv[1])))) + "\n")
-    except ModelError as error:
-        sys.exit(error.message)
