@@ -166,7 +166,7 @@ def to_document(version: ModelVersion) -> dict[str, Any]:
     }
     if version.yanked is not None:
         document["yanked"] = version.yanked
-    document["artifacts"] = [_entry(artifact) for artifact in version.artifacts]
+    document["artifacts"] = [entry(artifact) for artifact in version.artifacts]
     return document
 
 
@@ -176,8 +176,9 @@ def _artifact(entry: Mapping[str, Any]) -> Artifact:
     return replace(artifact, golden=Golden(**golden)) if golden else artifact
 
 
-def _entry(artifact: Artifact) -> dict[str, Any]:
-    entry = {
+def entry(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as the manifest and --json show it."""
+    said = {
         "format": artifact.format,
         "precision": artifact.precision,
         "filename": artifact.filename,
@@ -193,7 +194,7 @@ def _entry(artifact: Artifact) -> dict[str, Any]:
     }
     golden = artifact.golden
     if golden is not None:
-        entry["golden"] = _known(
+        said["golden"] = _known(
             {
                 "filename": golden.filename,
                 "sha256": golden.sha256,
@@ -201,7 +202,7 @@ def _entry(artifact: Artifact) -> dict[str, Any]:
                 "source": golden.source,
             }
         )
-    return _known(entry)
+    return _known(said)
 
 
 def _known(entry: dict[str, Any]) -> dict[str, Any]:

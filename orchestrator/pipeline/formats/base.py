@@ -116,5 +116,10 @@ class Format(Protocol):
     def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
         """Write the net to `path`. Raises ModelError where it cannot be done."""
 
-    def runner(self, path: Path, shape: Shape) -> Runner | None:
-        """What runs the file here; None where this machine cannot."""
+    def runner(
+        self, path: Path, shape: Shape, *, threads: int = 0, batch: int = 16
+    ) -> Runner | None:
+        """What runs the file here, `batch` rows at a time; None where this machine cannot.
+
+        `threads` 0 leaves their number to the runtime.
+        """

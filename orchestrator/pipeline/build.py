@@ -1,0 +1,323 @@
+"""One net in, artifacts out: each written, held to the reference, measured, put into the catalog.
+
+`recipes` decides what is to be made, from words alone; `Builder` makes it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from orchestrator import __version__
+from orchestrator.errors import ModelError
+from orchestrator.models.catalog import NewArtifact
+from orchestrator.pipeline import accuracy, formats, gate, positions, runners
+from orchestrator.pipeline.extras import need
+from orchestrator.pipeline.formats.base import Finetune, Recipe, Work
+from orchestrator.pipeline.golden import write_golden
+from orchestrator.pipeline.katago import reader
+from orchestrator.pipeline.katago.network import Shape
+from orchestrator.pipeline.machine import processor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orchestrator.models.catalog import Catalog
+    from orchestrator.models.manifest import Artifact, ModelVersion
+    from orchestrator.pipeline.accuracy import Answers
+    from orchestrator.pipeline.formats.base import Made, OnStep
+    from orchestrator.pipeline.katago.net import Net
+    from orchestrator.pipeline.positions import Positions
+
+USUAL = (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
+INT8 = "int8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the operator asks for. `wishes` are pairs of format and precision.
+
+    An empty `variant` is named after the shape where that is not the usual one.
+    """
+
+    wishes: tuple[tuple[str, str], ...] = USUAL
+    shape: Shape = field(default_factory=Shape)
+    variant: str = ""
+    mode: str = "auto"
+    finetune: Finetune | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    batch_sizes: tuple[int, int, int] = (1, 8, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of one recipe: `new`, `unchanged` (it was there already) or `failed`."""
+
+    recipe: Recipe
+    outcome: str
+    artifact: Artifact | None = None
+    error: ModelError | None = None
+
+
+def recipes(request: Request) -> tuple[Recipe, ...]:
+    """One recipe for each artifact that is asked for, what others are made from first.
+
+    Raises ModelError for a precision that a format does not have, and for a TensorRT engine
+    without a compute capability.
+    """
+    made = []
+    for name, precision in request.wishes:
+        kinds = formats.get(name).precisions
+        if precision not in kinds:
+            raise ModelError(
+                f"{name} cannot be built in {precision}", hint=f"It can in {', '.join(kinds)}."
+            )
+        recipe = Recipe(
+            name,
+            precision,
+            request.shape,
+            request.variant or variant_of(request.shape),
+            request.mode,
+            request.finetune if precision == INT8 and name == "onnx" else None,
+        )
+        made += list(_for_gpus(recipe, request)) if name == "tensorrt" else [recipe]
+    return tuple(sorted(set(made), key=_order))
+
+
+def variant_of(shape: Shape) -> str:
+    """What tells artifacts of that shape from the usual ones: `9x9-exact`; empty for the usual."""
+    usual = Shape()
+    words = []
+    if (shape.height, shape.width, shape.masked) != (usual.height, usual.width, usual.masked):
+        words.append(f"{shape.width}x{shape.height}" + ("" if shape.masked else "-exact"))
+    if shape.optimism != usual.optimism:
+        words.append(f"optimism-{shape.optimism:g}")
+    if not shape.softplus:
+        words.append("no-softplus")
+    return "-".join(words)
+
+
+class Builder:
+    """Makes the artifacts of one version; used as a context manager it cleans up after itself.
+
+    `calibration` None: half of the standard positions calibrate, the other half checks. Raises
+    ModelError for a version that has no KataGo net, or one that is damaged.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        ref: str,
+        *,
+        calibration: Positions | None = None,
+        check: Positions | None = None,
+        progress: OnStep = lambda _what, _done, _total: None,
+        again: bool = False,
+    ) -> None:
+        self.catalog, self.ref, self.again, self.progress = catalog, ref, again, progress
+        self.source = source_of(catalog.get(ref))
+        self._given = calibration, check
+        self._folder = tempfile.TemporaryDirectory(dir=catalog.store.incoming, prefix="build-")
+        self.folder = Path(self._folder.name)
+        self._reference: dict[float, tuple[Answers, ...]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    @cached_property
+    def net(self) -> Net:
+        """The net of the version."""
+        self.progress(f"reading {self.source.filename}", 0, 1)
+        path = self.folder / self.source.filename
+        path.symlink_to(self.catalog.store.check(self.source.sha256, self.source.size).resolve())
+        net = reader.read(path)
+        self.progress(f"reading {self.source.filename}", 1, 1)
+        return net
+
+    @cached_property
+    def work(self) -> Work:
+        """What the formats have at hand."""
+        calibration, check = self._given
+        if calibration is None and check is None:
+            calibration, check = positions.halves(positions.standard())
+        elif check is None:
+            check = positions.standard()
+        elif calibration is None:
+            calibration = positions.standard()
+        assert calibration is not None  # noqa: S101 - one of the three branches gave it
+        return Work(self.folder, calibration, check, self.progress)
+
+    def build(self, wanted: Sequence[Recipe]) -> Iterator[Built]:
+        """What became of each recipe, as soon as it is known; a failure does not end the others."""
+        for recipe in wanted:
+            there = self._there(recipe)
+            if there is not None and not self.again:
+                yield Built(recipe, "unchanged", there)
+                continue
+            try:
+                yield self._make(recipe)
+            except ModelError as error:
+                yield Built(recipe, "failed", error=error)
+
+    def _there(self, recipe: Recipe) -> Artifact | None:
+        """The artifact of an earlier build that this recipe would make again."""
+        origin = self._origin(recipe)
+        for artifact in self.catalog.get(self.ref).artifacts:
+            same = {key: artifact.provenance.get(key) for key in origin} == origin
+            kind = (artifact.format, artifact.precision, artifact.variant)
+            wanted = (recipe.format, recipe.precision, recipe.variant)
+            if same and kind == wanted and self.catalog.store.has(artifact.sha256):
+                return artifact
+        return None
+
+    def _origin(self, recipe: Recipe) -> dict[str, Any]:
+        """What decides how the artifact comes out."""
+        origin = {"source_sha256": self.source.sha256, "options": recipe.options}
+        if recipe.precision == INT8:
+            used = self.work.calibration
+            origin["calibration"] = {
+                "rows": used.count,
+                "boards": used.boards,
+                "sha256": used.sha256,
+            }
+        return origin
+
+    def _make(self, recipe: Recipe) -> Built:
+        kind = formats.get(recipe.format)
+        for library in kind.libraries:
+            need(library, kind.extra)
+        path = self.folder / _filename(self.ref, recipe, kind.suffix)
+        self.progress(f"{recipe.name}: writing", 0, 1)
+        made = kind.write(self.net, path, recipe, self.work)
+        self.progress(f"{recipe.name}: writing", 1, 1)
+        report = self._accuracy(recipe, path, made)
+        measured = self._measured(recipe, path)
+        golden = self.folder / f"{path.name}.golden.npz"
+        write_golden(self.net, recipe.shape, self.work.check, golden)
+        added = self.catalog.add(
+            self.ref,
+            NewArtifact(
+                source=str(path),
+                format=recipe.format,
+                precision=recipe.precision,
+                golden=str(golden),
+                memory_mb=_memory(measured),
+                variant=recipe.variant,
+                requires=made.requires,
+                accuracy=report,
+                measured=measured,
+                provenance={
+                    **self._origin(recipe),
+                    **made.chosen,
+                    "tools": _tools(kind.libraries),
+                },
+            ),
+            again=self.again,
+        )
+        return Built(recipe, "new" if added.new else "unchanged", added.artifact)
+
+    def _accuracy(self, recipe: Recipe, path: Path, made: Made) -> dict[str, Any]:
+        """The report of the file, or of what stands in for it; empty where nothing runs here."""
+        runner = formats.get(recipe.format).runner(path, recipe.shape)
+        stands_in = runner is None and made.stand_in is not None
+        if runner is None and made.stand_in is not None:
+            runner = runners.OnnxRuntime(made.stand_in, recipe.shape)
+        if runner is None:
+            return {}
+        what = f"{recipe.name}: comparing with the reference"
+        self.progress(what, 0, 1)
+        found = accuracy.compare(
+            self._answers(recipe.shape.optimism), runner, self.work.check, self.net
+        )
+        self.progress(what, 1, 1)
+        document = accuracy.document(
+            found,
+            gate.judge(found),
+            positions_sha256=self.work.check.sha256,
+            reference=f"{self.source.filename} in FP32 by NumPy",
+        )
+        if stands_in:
+            document["reason"] += " (of its ONNX graph; the file itself does not run here)"
+        return document
+
+    def _answers(self, optimism: float) -> tuple[Answers, ...]:
+        """What the net itself answers, asked once."""
+        if optimism not in self._reference:
+            what = f"asking the reference about {self.work.check.count} positions"
+            self.progress(what, 0, 1)
+            runner = runners.reference(self.net, optimism=optimism)
+            self._reference[optimism] = accuracy.evaluate(runner, self.work.check, self.net)
+            self.progress(what, 1, 1)
+        return self._reference[optimism]
+
+    def _measured(self, recipe: Recipe, path: Path) -> dict[str, Any]:
+        self.progress(f"{recipe.name}: measuring speed", 0, 1)
+        found = runners.measure(recipe.format, path, recipe.shape)
+        self.progress(f"{recipe.name}: measuring speed", 1, 1)
+        return {**found, "cpu": processor()} if found else {}
+
+
+def source_of(version: ModelVersion) -> Artifact:
+    """The KataGo net of the version; raises ModelError where it has none, or is yanked."""
+    if version.yanked is not None:
+        raise ModelError(
+            f"{version.ref} is yanked: {version.yanked}",
+            hint=f"Build from another version, or: orchestrate models unyank {version.ref}",
+        )
+    nets = [artifact for artifact in version.artifacts if artifact.format == "katago"]
+    if nets:
+        return nets[0]
+    has = ", ".join(artifact.kind for artifact in version.artifacts) or "nothing"
+    raise ModelError(
+        f"{version.ref} has no KataGo net to build from: it has {has}",
+        hint=f"orchestrate models add {version.ref} NET.bin.gz",
+    )
+
+
+def _for_gpus(recipe: Recipe, request: Request) -> Iterator[Recipe]:
+    if not request.compute_capabilities:
+        raise ModelError(
+            "a TensorRT engine is built for one kind of GPU",
+            hint="Name it with --compute-capability, such as 8.6 for an RTX 30; `orchestrate "
+            "facts` tells those of your hosts.",
+        )
+    for capability in request.compute_capabilities:
+        yield replace(recipe, compute_capability=capability, batch_sizes=request.batch_sizes)
+
+
+def _order(recipe: Recipe) -> tuple[int, int, str]:
+    """ONNX before what is made of it, the quick ones before INT8."""
+    precisions = ("fp32", "fp16", INT8)
+    return (
+        formats.FORMATS.index(recipe.format),
+        precisions.index(recipe.precision),
+        recipe.compute_capability,
+    )
+
+
+def _filename(ref: str, recipe: Recipe, suffix: str) -> str:
+    gpu = f"sm{recipe.compute_capability.replace('.', '')}" if recipe.compute_capability else ""
+    words = (ref.partition("@")[0], recipe.precision, recipe.variant, gpu)
+    return "-".join(word for word in words if word) + suffix
+
+
+def _memory(measured: Mapping[str, Any]) -> int | None:
+    peak = measured.get("peak_rss_mb")
+    return None if peak is None else max(1, round(peak))
+
+
+def _tools(libraries: Sequence[str]) -> dict[str, str]:
+    """Versions of what made the file."""
+    versions = {"orchestrate": __version__}
+    owners = metadata.packages_distributions()
+    for library in libraries:
+        for distribution in owners.get(library.partition(".")[0], [])[:1]:
+            versions[distribution] = metadata.version(distribution)
+    return versions
