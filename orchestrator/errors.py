@@ -8,6 +8,11 @@ OrchestrateError            code, message, hint; what a person reads
 │   ├── TemplateError       a config template, or the config it renders to
 │   ├── ModelError          catalog, manifest, artifact, version
 │   └── SelectionError      no artifact of the version fits the host
+├── EngineError             an engine that this process runs, or a query to it (exit 4)
+│   ├── EngineStartError    it did not start: no program, a bad config, a net it cannot load
+│   ├── EngineEndedError    it ended while it was needed, or was closed
+│   ├── EngineTimeoutError  no answer in time
+│   └── QueryError          it refused a query
 └── HostError               one host could not be brought where it should be; data, not a crash
     ├── UnreachableError    no connection (exit 5)
     │   ├── HostKeyError    unknown or changed host key
@@ -91,6 +96,40 @@ class SelectionError(InputError):
     """No artifact of the wanted version fits the host."""
 
     code = "no_artifact_fits"
+
+
+class EngineError(OrchestrateError):
+    """An engine that this process runs does not do what it was asked."""
+
+    code = "engine"
+
+
+class EngineStartError(EngineError):
+    """The engine did not start: no such program, a bad config, a net it cannot load."""
+
+    code = "engine_start"
+
+
+class EngineEndedError(EngineError):
+    """The engine ended while it was needed, or was closed."""
+
+    code = "engine_ended"
+
+
+class EngineTimeoutError(EngineError):
+    """No answer in time."""
+
+    code = "engine_timeout"
+
+
+class QueryError(EngineError):
+    """The engine refused a query; `field` is the one that is wrong, empty where it names none."""
+
+    code = "engine_query"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", field: str = "") -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.field = field
 
 
 class HostError(OrchestrateError):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.verify.program import ask, numbers, one_line
+from orchestrator.last_words import one_line
+from orchestrator.verify.program import ask, numbers
 from orchestrator.verify.result import Measurement
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 import re
-import signal
 import time
 from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from orchestrator.engines.katago import analysis, cfg, gtp
+from orchestrator.engines.katago import cause as engine_cause
 from orchestrator.engines.katago import golden as golden_answers
 from orchestrator.engines.katago.answers import (
     Answer,
@@ -29,7 +29,8 @@ from orchestrator.engines.katago.answers import (
     difference,
 )
 from orchestrator.errors import CommandError, ModelError
-from orchestrator.verify.program import DETAIL_CHARACTERS, TIMED_OUT, one_line
+from orchestrator.last_words import one_line
+from orchestrator.verify.program import DETAIL_CHARACTERS, TIMED_OUT
 from orchestrator.verify.result import Measurement
 
 if TYPE_CHECKING:
@@ -219,22 +220,11 @@ def metrics(
 
 def cause(completed: Completed, timeout: float) -> str:
     """Why the engine ended with a non-zero status, in one line."""
-    status = completed.exit_status
-    text = completed.stderr.strip() or completed.stdout.strip()
-    said = re.findall(r"what\(\):\s*(.+)|((?:PARSE ERROR|Error):.+)", text)
-    if status == TIMED_OUT:
+    if completed.exit_status == TIMED_OUT:
         return f"no answer within {timeout:g} s"
-    if said:
-        return one_line(" ".join(said[-1]))
-    number = -status if status < 0 else status - 128
-    if number in set(signal.Signals):
-        hint = {
-            signal.SIGKILL: " (out of memory?)",
-            signal.SIGILL: " (built for another CPU?)",
-        }.get(signal.Signals(number), "")
-        return f"killed by {signal.Signals(number).name}{hint}"
-    kept = [line for line in text.splitlines() if line and not line.startswith("peak_rss_kb=")]
-    return f"exit {status}" + (f": {one_line(kept[-1])}" if kept else "")
+    text = completed.stderr.strip() or completed.stdout
+    kept = [line for line in text.splitlines() if not line.startswith("peak_rss_kb=")]
+    return engine_cause.cause(completed.exit_status, "\n".join(kept))
 
 
 def _fetch(target: Target, subject: Subject) -> tuple[str, Golden | None]:
@@ -309,14 +299,14 @@ def _read_gtp(lines: Sequence[Timed], task: Task) -> Transcript:
 
 
 def _read_analysis(lines: Sequence[Timed], task: Task) -> Transcript:
+    exchange = analysis.Exchange([analysis.READY, *(p.id for p in (*task.golden, *task.searches))])
     documents = {}
     for moment, line in lines:
-        document = analysis.parse(line)
-        if document is not None and "warning" not in document:
-            documents[document["id"]] = (moment, document)
-    for name in (analysis.READY, *(p.id for p in (*task.golden, *task.searches))):
-        if name not in documents:
-            raise UnusableAnswerError(f"no response to query {name}")
+        reply = exchange.hear(line)
+        if reply is not None and reply.kind is not analysis.Kind.PARTIAL:
+            documents[reply.id] = (moment, reply.document)
+    for name in exchange.open:
+        raise UnusableAnswerError(f"no response to query {name}")
     ready, _ = documents[analysis.READY]
     answers = {p.id: analysis.answer(documents[p.id][1], p) for p in task.golden}
     warm = max(documents[p.id][0] for p in task.golden)

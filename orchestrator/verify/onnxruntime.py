@@ -7,7 +7,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from orchestrator.engines.onnxruntime import NO_TELEMETRY
-from orchestrator.verify.program import DETAIL_CHARACTERS, ask, numbers, one_line
+from orchestrator.last_words import one_line
+from orchestrator.verify.program import DETAIL_CHARACTERS, ask, numbers
 from orchestrator.verify.result import Measurement
 
 if TYPE_CHECKING:

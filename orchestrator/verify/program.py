@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import signal
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import CommandError
+from orchestrator.last_words import exit_line, one_line
 from orchestrator.targets.commands import SIGN_WORK
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DETAIL_CHARACTERS = 2000
 LINE_CHARACTERS = 100_000  # a longer line of output is no answer
-REASON_CHARACTERS = 300
 NAME_CHARACTERS = 100
 TIMED_OUT = 124  # the exit status of coreutils' timeout
 
@@ -85,12 +84,6 @@ def numbers(metrics: Mapping[str, Any]) -> tuple[dict[str, float], str]:
     return found, ""
 
 
-def one_line(text: str) -> str:
-    """What a program said, as one line that can be stored and shown anywhere."""
-    words = " ".join(text.split())[:REASON_CHARACTERS]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
-
-
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -106,10 +99,4 @@ def _why(completed: Completed, timeout: float) -> str:
     status = completed.exit_status
     if status == TIMED_OUT:
         return f"no answer within {timeout:g} s"
-    number = -status if status < 0 else status - 128
-    if number in set(signal.Signals):
-        name = signal.Signals(number).name
-        memory = " (out of memory?)" if number == signal.SIGKILL else ""
-        return f"killed by {name}{memory}"
-    said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
-    return f"exit {status}" + (f": {one_line(said[0])}" if said else "")
+    return exit_line(status, completed.stderr.strip() or completed.stdout)

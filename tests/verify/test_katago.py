@@ -268,8 +268,8 @@ ENDLESS = [
     ("gtp", "=" + "1" * 5000, "an answer cannot be read"),
     ("gtp", "=1 KataGo", "no response to `boardsize"),
     ("analysis", '{"id": "ready"}', "no response to query golden-0"),
-    ("analysis", "[" * 200_000, "an answer cannot be read"),
-    ("analysis", '{"id": ' * 200_000, "an answer cannot be read"),
+    ("analysis", "[" * 200_000, "no response to query ready"),
+    ("analysis", '{"id": ' * 200_000, "no response to query ready"),
 ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 COLUMNS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
 SKIP = "pass"  # the move that places no stone
@@ -75,4 +75,21 @@ def vertices(board_x_size: int, board_y_size: int) -> Iterator[str]:
     """The points in the order of KataGo's policy: rows from the top, `A` on the left."""
     for y in range(board_y_size, 0, -1):
         for x in range(board_x_size):
-            yield f"{COLUMNS[x]}{y}"
+            yield f"{column(x)}{y}"
+
+
+def column(x: int) -> str:
+    """The letters of a column counted from 0: `A` to `Z` without `I`, then `AA`, `AB`."""
+    times, letter = divmod(x, len(COLUMNS))
+    return (COLUMNS[times - 1] if times else "") + COLUMNS[letter]
+
+
+def legal_policy(row: Sequence[float], board_x_size: int, board_y_size: int) -> dict[str, float]:
+    """Probabilities by move (`Q16`, `pass`) from KataGo's row of them, where -1 is illegal.
+
+    Raises ValueError for a row that is not as long as the board has points and one pass.
+    """
+    moves = [*vertices(board_x_size, board_y_size), SKIP]
+    if len(row) != len(moves):
+        raise ValueError(f"{len(row)} policy values for {len(moves)} moves")
+    return {move: float(p) for move, p in zip(moves, row, strict=True) if p >= 0}

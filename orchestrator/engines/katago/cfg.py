@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.engines.base import ConfigProblem
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 WHITESPACE = " \t\r\n\v\f"
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_SAFE = re.compile(r"[A-Za-z0-9_./:+-]+")
 _PAIR = re.compile(r"(?P<key>[A-Za-z0-9_-]+)[ \t\r\v\f]*=[ \t\r\v\f]*(?P<rest>.*)", re.DOTALL)
 _QUOTED = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"[ \t\r\v\f]*(?:#.*)?', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -43,6 +49,30 @@ def parse(text: str) -> tuple[dict[str, Setting], list[ConfigProblem]]:
         else:
             settings[key] = Setting(number, key, value)
     return settings, problems
+
+
+def render(settings: Mapping[str, object]) -> str:
+    """The text of a config that holds the settings, which `parse` gives back as strings.
+
+    Raises ValueError for what the dialect cannot say.
+    """
+    return "".join(f"{key} = {_value(key, value)}\n" for key, value in settings.items())
+
+
+def plain(value: object) -> str:
+    """A value as KataGo writes it: `true` and `false` for Python's."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(key: str, value: object) -> str:
+    text = plain(value)
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no key")
+    if not text or not text.isprintable():
+        raise ValueError(f"{key}: {text!r} is no value")
+    if _SAFE.fullmatch(text):
+        return text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def _pair(line: str) -> tuple[str, str, str]:

@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import tempfile
+import time
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.katago import analysis
+from orchestrator.engines.katago.analysis import Query
 from orchestrator.engines.katago.answers import Answer, Position, UnusableAnswerError
-from orchestrator.errors import ModelError
+from orchestrator.engines.katago.client import KataGo
+from orchestrator.errors import EngineError, ModelError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from orchestrator.engines.katago.client import Search
 
 SCHEMA = 1
 POLICY_FLOOR = 0.001
@@ -123,38 +126,29 @@ def record(
     Raises ModelError when the engine does not answer every position.
     """
     asked = tuple(wanted) or positions()
-    lines = [analysis.query(position, visits=1) for position in asked]
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "golden.cfg")
-        config.write_text(
-            "".join(f"{k} = {v}\n" for k, v in {**_CONFIG, **(settings or {})}.items()), "utf-8"
-        )
-        try:
-            done = subprocess.run(
-                [engine, "analysis", "-model", model, "-config", config],
-                input="\n".join([*lines, ""]),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as exc:
-            raise ModelError(f"{engine}: {exc}", hint="Name a katago that runs here.") from exc
-    said = {doc["id"]: doc for doc in map(analysis.parse, done.stdout.splitlines()) if doc}
-    answers = []
-    for position in asked:
-        if position.id not in said:
-            tail = " ".join(done.stderr.split())[-500:]
-            raise ModelError(
-                f"{engine} did not answer {position.id} (exit {done.returncode}): {tail}",
-                hint="See what katago says when it is run by hand.",
-            )
-        try:
-            answers.append((position, analysis.answer(said[position.id], position)))
-        except UnusableAnswerError as exc:
-            raise ModelError(f"{engine}: {position.id}: {exc}", hint="Mend the position.") from exc
+    config = {**_CONFIG, **(settings or {})}
+    deadline = time.monotonic() + timeout
+    try:
+        with KataGo(model, config, engine=engine, start_timeout=timeout, restarts=0) as katago:
+            searches = [katago.submit(Query.of(position, visits=1)) for position in asked]
+            answers = [
+                (position, _recorded(position, search, deadline))
+                for position, search in zip(asked, searches, strict=True)
+            ]
+    except EngineError as exc:
+        raise ModelError(f"{engine}: {exc.message}", hint="Name a katago that runs here.") from exc
     return document(Golden(POLICY_FLOOR, tuple(answers)))
+
+
+def _recorded(position: Position, search: Search, deadline: float) -> Answer:
+    """The answer of a search; raises ModelError naming its position."""
+    try:
+        found = search.result(max(0.0, deadline - time.monotonic()))
+        return analysis.answer(found.document, position)
+    except TimeoutError as exc:
+        raise ModelError(f"{position.id}: no answer in time", hint="Give it more time.") from exc
+    except (QueryError, UnusableAnswerError) as exc:
+        raise ModelError(f"{position.id}: {exc}", hint="Mend the position.") from exc
 
 
 def _position(entry: Mapping[str, Any]) -> Position:
