@@ -17,16 +17,19 @@ from orchestrator.errors import ModelError
 from orchestrator.files import sha256_of, write_atomically
 from orchestrator.models import onnx_file
 from orchestrator.pipeline.formats import nvidia_gpu
-from orchestrator.pipeline.formats.tensorrt_library import TENSORRT, TENSORRT_RTX, Network, load
+from orchestrator.pipeline.formats.base import Made
+from orchestrator.pipeline.formats.tensorrt_library import EXTRA, TENSORRT, Network, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from orchestrator.pipeline.formats.base import OnStep, Recipe, Work
     from orchestrator.pipeline.formats.nvidia_gpu import NvidiaGpu
-    from orchestrator.pipeline.formats.tensorrt_library import Library, Progress
-
-    Lengths = tuple[int, ...]
+    from orchestrator.pipeline.formats.tensorrt_library import Library, Range
+    from orchestrator.pipeline.katago.net import Net
+    from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.runners import Runner
 
 BATCH_SIZES = (1, 8, 32)
 # The libraries keep one log in a process.
@@ -48,7 +51,7 @@ class EngineFile:
     arch: str
     compute_capability: str
     precision: str
-    shapes: Mapping[str, tuple[Lengths, Lengths, Lengths]]
+    shapes: Mapping[str, Range]
     onnx_sha256: str
     seconds: float
     gpu: str = ""
@@ -81,9 +84,8 @@ class EngineFile:
             "onnx_sha256": self.onnx_sha256,
             "compute_capability": self.compute_capability,
             "gpu": self.gpu,
-            "driver": self.driver,
+            "driver": self.driver if self.gpu else "",
             "shapes": shapes,
-            "seconds": round(self.seconds, 1),
         }
         return {key: value for key, value in said.items() if value}
 
@@ -94,17 +96,19 @@ def build_engine(
     *,
     compute_capability: str = "",
     batch_sizes: tuple[int, int, int] = BATCH_SIZES,
-    flavour: str = TENSORRT_RTX,
-    progress: Progress | None = None,
+    flavour: str = "",
+    progress: OnStep | None = None,
 ) -> EngineFile:
     """The engine made of an ONNX file, at `out`.
 
     `compute_capability` is the GPU architecture, as `8.6`; TensorRT takes that of the GPU which is
-    there. `batch_sizes` are the least, usual and largest number of rows. `progress` is told of each
-    step: what is done, its number and how many there are; it runs in another thread, one build at a
-    time. Raises ModelError where the library is not installed, lacks the GPU or does not take the
-    net.
+    there. `batch_sizes` are the least, usual and largest number of rows. `flavour` is
+    `tensorrt-rtx` or `tensorrt`, by default the first of them that is installed. `progress` is told
+    from another thread. Raises ModelError where the library is not installed, lacks the GPU or does
+    not take the net.
     """
+    if not onnx_path.is_file():
+        raise ModelError(f"{onnx_path} does not exist", hint="Build the ONNX file first.")
     onnx_file.check(onnx_path, str(onnx_path))
     _check_batch_sizes(batch_sizes)
     library = load(flavour)
@@ -118,7 +122,7 @@ def build_engine(
     write_atomically(out, engine)
     return EngineFile(
         path=out,
-        flavour=flavour,
+        flavour=library.flavour,
         version=library.version,
         arch=platform.machine(),
         compute_capability=target.compute_capability,
@@ -136,7 +140,7 @@ def _target(library: Library, wanted: str) -> NvidiaGpu:
         known = library.compute_capabilities
         if wanted not in known:
             raise ModelError(
-                f"{library.title} does not build for compute capability {wanted or 'unknown'}",
+                f"{library.title} does not build for compute capability {wanted or '(none given)'}",
                 hint=f"It builds for {', '.join(known)}.",
             )
         return nvidia_gpu.NvidiaGpu("", wanted)
@@ -156,9 +160,9 @@ def _target(library: Library, wanted: str) -> NvidiaGpu:
 
 
 def _shapes(
-    onnx_path: Path, inputs: Mapping[str, Lengths], batch_sizes: tuple[int, int, int]
-) -> dict[str, tuple[Lengths, Lengths, Lengths]]:
-    shapes = {}
+    onnx_path: Path, inputs: Mapping[str, tuple[int, ...]], batch_sizes: tuple[int, int, int]
+) -> dict[str, Range]:
+    shapes: dict[str, Range] = {}
     for name, (batch, *rest) in inputs.items():
         if min(rest, default=1) < 0:
             raise ModelError(
@@ -166,8 +170,8 @@ def _shapes(
                 hint="Build the ONNX file for one size of board.",
             )
         sizes = batch_sizes if batch < 0 else (batch,) * 3
-        least, usual, largest = ((size, *rest) for size in sizes)
-        shapes[name] = (least, usual, largest)
+        least, usual, largest = sizes
+        shapes[name] = ((least, *rest), (usual, *rest), (largest, *rest))
     return shapes
 
 
@@ -178,3 +182,34 @@ def _check_batch_sizes(sizes: tuple[int, int, int]) -> None:
             f"batch sizes must be 1 or more and rise, not {least}, {usual}, {largest}",
             hint="Give the least, the usual and the largest number of rows.",
         )
+
+
+class TensorRTFormat:
+    """Engines of KataGo nets, each for GPUs of one compute capability; see `base.Format`."""
+
+    suffix = ".engine"
+    precisions = ("fp32", "fp16")
+    extra = EXTRA
+    libraries = ("onnx",)
+
+    def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
+        """Write the net to `path`, by way of an ONNX file that stands in for it."""
+        from orchestrator.pipeline.formats import onnx as onnx_format  # noqa: PLC0415 - an extra
+
+        stand_in = work.folder / f"{path.stem}.onnx"
+        onnx_format.write(net, stand_in, recipe.shape, recipe.precision)
+        engine = build_engine(
+            stand_in,
+            path,
+            compute_capability=recipe.compute_capability,
+            batch_sizes=recipe.batch_sizes,
+            progress=work.progress,
+        )
+        return Made(chosen=engine.provenance, requires=engine.requires, stand_in=stand_in)
+
+    def runner(self, path: Path, shape: Shape) -> Runner | None:  # noqa: ARG002 - of the seam
+        """None: an engine runs on the GPU that it is for, and the ONNX file stands in for it."""
+        return None
+
+
+FORMAT = TensorRTFormat()

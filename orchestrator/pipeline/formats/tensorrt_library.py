@@ -7,6 +7,7 @@ that it finds. Both keep the types of a strongly typed network; TensorRT before 
 from __future__ import annotations
 
 import importlib.util
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,17 +19,22 @@ from orchestrator.errors import ModelError
 from orchestrator.pipeline.extras import need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
-    Progress = Callable[[str, int, int], None]
+    from orchestrator.pipeline.formats.base import OnStep
+
+    Lengths = tuple[int, ...]
+    Range = tuple[Lengths, Lengths, Lengths]
 
 TENSORRT_RTX = "tensorrt-rtx"
 TENSORRT = "tensorrt"
 EXTRA = "tensorrt"
 # The wheels of TensorRT-RTX hold the second module; its SDK and an empty third wheel the first.
 _MODULES = {TENSORRT_RTX: ("tensorrt_rtx", "tensorrt_rtx_bindings"), TENSORRT: ("tensorrt",)}
+# Where in NVIDIA's sources an error arose, around what it says.
+_PLACES = re.compile(r"^IBuilder::\w+: Error Code \d+: | In \w+ at /\S+\)$")
 _TITLES = {TENSORRT_RTX: "TensorRT-RTX", TENSORRT: "TensorRT"}
 # The driver of the CUDA Toolkit that a wheel is made with: 12.9 Update 1. "Prerequisites" in the
 # TensorRT-RTX documentation, table of toolkit drivers in CUDA's release notes.
@@ -117,10 +123,7 @@ class Network:
         return {tensor.name: tuple(tensor.shape) for tensor in given}
 
     def build(
-        self,
-        shapes: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]],
-        compute_capability: str,
-        progress: Progress | None,
+        self, shapes: Mapping[str, Range], compute_capability: str, progress: OnStep | None
     ) -> bytes:
         """The engine for inputs of the least, usual and largest `shapes`; raises ModelError."""
         config = self._config(shapes, compute_capability)
@@ -158,11 +161,7 @@ class Network:
         if not self._network.num_outputs:
             raise ModelError(f"{onnx_path} holds no net", hint="Build the ONNX file again.")
 
-    def _config(
-        self,
-        shapes: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]],
-        compute_capability: str,
-    ) -> Any:
+    def _config(self, shapes: Mapping[str, Range], compute_capability: str) -> Any:
         module = self._library.module
         config = self._builder.create_builder_config()
         # TF32 keeps 10 bits of FP32's 23: an FP32 engine is to be one.
@@ -180,14 +179,21 @@ class Network:
         return config
 
     def _why(self) -> str:
-        return self._told.errors[0] if self._told.errors else "it does not say why"
+        said = self._told.errors[0] if self._told.errors else "it does not say why"
+        return _PLACES.sub("", said)
 
 
-def load(flavour: str) -> Library:
-    """`tensorrt-rtx` or `tensorrt`; raises ModelError where it is not installed."""
-    names = _MODULES[flavour]
-    there = (name for name in names if importlib.util.find_spec(name) is not None)
-    return Library(flavour, need(next(there, names[0]), EXTRA))
+def load(flavour: str = "") -> Library:
+    """`tensorrt-rtx` or `tensorrt`, or the first of them that is installed.
+
+    Raises ModelError where none is.
+    """
+    flavours = (flavour,) if flavour else (TENSORRT_RTX, TENSORRT)
+    for name in flavours:
+        for module in _MODULES[name]:
+            if importlib.util.find_spec(module) is not None:
+                return Library(name, need(module, EXTRA))
+    return Library(flavours[0], need(_MODULES[flavours[0]][0], EXTRA))
 
 
 def _creation_flags(library: Library) -> int:
@@ -207,7 +213,7 @@ def _logger(flavour: str) -> tuple[Any, Told]:
     told = Told()
     serious = (module.ILogger.Severity.INTERNAL_ERROR, module.ILogger.Severity.ERROR)
 
-    class Logger(module.ILogger):  # type: ignore[name-defined,misc]
+    class Logger(module.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
@@ -218,10 +224,10 @@ def _logger(flavour: str) -> tuple[Any, Told]:
     return Logger(), told
 
 
-def _monitor(module: ModuleType, told: Told, progress: Progress | None) -> Any:
+def _monitor(module: ModuleType, told: Told, progress: OnStep | None) -> Any:
     steps: dict[str, int] = {}
 
-    class Monitor(module.IProgressMonitor):  # type: ignore[name-defined,misc]
+    class Monitor(module.IProgressMonitor):  # type: ignore[name-defined]
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)
 
