@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from orchestrator.pipeline.interpreters.onnx import StoredWeight
+    from orchestrator.pipeline.interpreters.onnx import ActivationScale, StoredWeight
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
 
@@ -47,12 +47,16 @@ def write(
     shape: Shape,
     precision: str = "fp32",
     stored: Mapping[str, StoredWeight] | None = None,
+    activations: Mapping[str, ActivationScale] | None = None,
 ) -> None:
     """Write the net to `path`, computed in `precision` (`fp32` or `fp16`).
 
-    `stored` gives, by layer name, weights that the file holds in a smaller form.
+    `stored` gives, by layer name, weights that the file holds in a smaller form, `activations` the
+    scales with which layers read their inputs as int8.
     """
-    path.write_bytes(build(net, shape, precision, stored).SerializeToString(deterministic=True))
+    path.write_bytes(
+        build(net, shape, precision, stored, activations).SerializeToString(deterministic=True)
+    )
 
 
 def build(
@@ -60,9 +64,10 @@ def build(
     shape: Shape,
     precision: str = "fp32",
     stored: Mapping[str, StoredWeight] | None = None,
+    activations: Mapping[str, ActivationScale] | None = None,
 ) -> onnx.ModelProto:
     """The net as an ONNX model; see `write`."""
-    ops = OnnxOperations(precision, stored)
+    ops = OnnxOperations(precision, stored, activations)
     given = {
         "input": (BATCH, SPATIAL_INPUTS, shape.height, shape.width),
         "input_global": (BATCH, GLOBAL_INPUTS),

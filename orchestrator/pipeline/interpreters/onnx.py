@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from orchestrator.pipeline.tensors import INPUTS, OUTPUTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -51,20 +53,34 @@ class StoredWeight:
     scale: Numbers | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ActivationScale:
+    """What a layer reads as int8: `(number - zero_point) * scale`, -128 <= number <= 127."""
+
+    scale: float
+    zero_point: int
+
+
 class OnnxOperations:
     """See Operations; collects `nodes` and `initializers`.
 
-    `stored` says by layer name which weights are kept smaller than they are computed with.
+    `stored` says by layer name which weights are kept smaller than they are computed with,
+    `activations` what the layers read as int8 (QuantizeLinear and DequantizeLinear before them).
     """
 
     def __init__(
-        self, precision: str = "fp32", stored: Mapping[str, StoredWeight] | None = None
+        self,
+        precision: str = "fp32",
+        stored: Mapping[str, StoredWeight] | None = None,
+        activations: Mapping[str, ActivationScale] | None = None,
     ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._narrow = NARROW[precision]
         self._stored = stored or {}
-        self._taken: dict[str, int] = {}
+        self._activations = activations or {}
+        # A layer may be called as an input or output of the graph is.
+        self._taken = dict.fromkeys((*INPUTS, *OUTPUTS), 1)
         self._shared: dict[tuple[Any, ...], Value] = {}
 
     def conv(self, x: Value, layer: Conv) -> Value:
@@ -78,12 +94,14 @@ class OnnxOperations:
             attributes["pads"] = [pad_y, pad_x, pad_y, pad_x]
         if layer.dilation != (1, 1):
             attributes["dilations"] = [step_y, step_x]
-        return self._node("Conv", [x, weights], x.dtype, layer.name, **attributes)
+        return self._node(
+            "Conv", [self._read(x, layer), weights], x.dtype, layer.name, **attributes
+        )
 
     def linear(self, x: Value, layer: MatMul) -> Value:
         """See Operations."""
         weights = self._weights(layer, layer.weights, x, axis=1)
-        return self._node("MatMul", [x, weights], x.dtype, layer.name)
+        return self._node("MatMul", [self._read(x, layer), weights], x.dtype, layer.name)
 
     def matmul(self, x: Value, y: Value) -> Value:
         """See Operations."""
@@ -191,6 +209,23 @@ class OnnxOperations:
         """`x` as an output of the graph of that name."""
         self.nodes.append(helper.make_node("Identity", [x.name], [name], name=name))
         return Value(name, x.dtype)
+
+    def _read(self, x: Value, layer: Conv | MatMul) -> Value:
+        """`x` as the layer reads it; layers that read it with the same scale share the nodes."""
+        read = self._activations.get(layer.name)
+        if read is None:
+            return x
+        key = ("read", x.name, read)
+        if key not in self._shared:
+            scale = self._initializer(np.array(read.scale, x.dtype), f"{layer.name}/read_scale")
+            zero = self._initializer(np.array(read.zero_point, np.int8), f"{layer.name}/read_zero")
+            number = self._node(
+                "QuantizeLinear", [x, scale, zero], "int8", f"{layer.name}/read_quantized"
+            )
+            self._shared[key] = self._node(
+                "DequantizeLinear", [number, scale, zero], x.dtype, f"{layer.name}/read"
+            )
+        return self._shared[key]
 
     def _weights(self, layer: Conv | MatMul, weights: Numbers, like: Value, axis: int) -> Value:
         name = f"{layer.name}/weights"
