@@ -76,8 +76,6 @@ def read(path: Path) -> Net:
     ModelError for a file that is not there, is no net, is cut short, goes on after the net, or
     whose layers do not fit together. Takes memory for the weights and at most 2 MiB more.
     """
-    if not path.is_file():
-        raise ModelError(f"{path} is no file", hint="give the path of a KataGo net")
     packed, binary = kind_of(path)
     try:
         return _read(path, packed=packed, binary=binary)

@@ -8,11 +8,10 @@ is bounded by the size of the packed file.
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
 
 import numpy as np
 
@@ -31,7 +30,7 @@ DAMAGED = "fetch the file again: it is damaged, or no net of KataGo's"
 # Weights hardly pack, so a real net unpacks to about its own size, a text net to three times that.
 MOST_UNPACKED = 1 << 31
 LEAST_ALLOWED = 16 << 20
-LARGEST_RATIO = 32
+LARGEST_RATIO = 16
 
 CHUNK = 1 << 16
 LARGE_CHUNK = 1 << 20
@@ -57,11 +56,13 @@ class Tokens:
         self._at = 0
         self._before = 0
         try:
+            if not path.is_file():
+                raise ModelError(f"{path} is no file", hint="give the path of a KataGo net")
             self._file: BinaryIO = path.open("rb")
             size = path.stat().st_size
         except OSError as exc:
-            raise ModelError(f"{path}: {exc.strerror or exc}") from exc
-        self._stream: Any = gzip.GzipFile(fileobj=self._file) if packed else self._file
+            raise ModelError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+        self._stream: BinaryIO | _Unpacked = _Unpacked(self._file) if packed else self._file
         self._limit = min(MOST_UNPACKED, LEAST_ALLOWED + LARGEST_RATIO * size) if packed else size
 
     def __enter__(self) -> Self:
@@ -266,16 +267,35 @@ class Tokens:
 
     def _read(self, count: int) -> bytes:
         try:
-            got: bytes = self._stream.read(count)
-        except EOFError:
-            self.fail("the packed file ends too early")
-        except (gzip.BadGzipFile, zlib.error) as exc:
-            self.fail(f"cannot be unpacked: {str(exc)[:80]}")
+            got = self._stream.read(count)
+        except (EOFError, zlib.error) as exc:
+            self.fail(f"cannot be unpacked: {exc}")
         except OSError as exc:
             self.fail(f"cannot be read: {exc.strerror or exc}")
         if self._before + len(self._chunk) + len(got) > self._limit:
             self.fail(f"unpacks to more than {self._limit} bytes, which no net of this size does")
         return got
+
+
+class _Unpacked:
+    """What a gzip file of one member holds; unlike `gzip`, nothing in it costs Python a loop."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes, none at the end; raises EOFError and zlib.error."""
+        while not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._file.read(CHUNK)
+            unpacked = self._inflate.decompress(packed, count)
+            if unpacked:
+                return unpacked
+            if not packed:
+                raise EOFError("the file is cut short")
+        if self._inflate.unused_data or self._file.read(1):
+            raise zlib.error("the file goes on after what was packed")
+        return b""
 
 
 WHITESPACE_BYTES = tuple(WHITESPACE[i : i + 1] for i in range(len(WHITESPACE)))
