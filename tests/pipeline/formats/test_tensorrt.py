@@ -30,8 +30,8 @@ def header(path):
     """Version and compute capabilities in the first 64 bytes, as TensorRT-RTX 1.7 writes them."""
     head = path.read_bytes()[:64]
     assert head.startswith(b"vtrt")
-    bits = int.from_bytes(head[28:32], "little")
-    return ".".join(map(str, head[20:24])), {
+    bits = int.from_bytes(head[32:36], "little")
+    return ".".join(map(str, head[24:28])), {
         cc for cc, bit in CAPABILITY_BITS.items() if bits & bit
     }
 
