@@ -67,12 +67,16 @@ class Comparison:
                 found.setdefault(row.conditions or "an unknown machine", []).append(row.name)
         return found
 
+    @property
     def metrics(self) -> list[str]:
-        """The metrics that any row has, the one that is nearest to its limit first."""
-        worst: dict[str, float] = {}
-        for row in self.rows:
-            for metric, share in row.shares.items():
-                worst[metric] = max(share, worst.get(metric, 0.0))
+        """The metrics that any row has, in the gate's order."""
+        return [metric for metric in FP16_LIMITS if any(metric in row.shares for row in self.rows)]
+
+    @property
+    def telling(self) -> list[str]:
+        """The metrics, the one that is nearest to its limit in any row first."""
+        shares = [row.shares for row in self.rows]
+        worst = {m: max(known[m] for known in shares if m in known) for m in self.metrics}
         return sorted(worst, key=lambda metric: -worst[metric])
 
     def document(self) -> dict[str, Any]:

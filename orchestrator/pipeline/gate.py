@@ -93,7 +93,7 @@ def told(metric: str, value: float) -> str:
     unit = UNITS.get(metric, "")
     number = f"{value * 100 if unit == '%' else value:.2g}"
     if "e" in number:
-        number = f"{float(number):.10f}".rstrip("0")
+        number = f"{float(number):.10f}".rstrip("0").rstrip(".")
     return f"{number} {unit}".rstrip()
 
 
