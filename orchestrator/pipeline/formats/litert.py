@@ -18,12 +18,12 @@ import re
 import warnings
 import zipfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.metadata import metadata
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
-from orchestrator.pipeline.tensors import INPUTS, OUTPUTS
+from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,6 +37,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 METADATA = "metadata.json"
 EXTRA = "build"
 
+# The first silences the converter's C++, the second what it says before it reads the first.
+_SILENCE = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 # ZIP archives cannot tell an earlier time.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 # How the converter names the weights of a layer of TorchNet.
@@ -106,3 +108,68 @@ def stem_and_heads(net: Net) -> frozenset[str]:
         *(value.v1_conv, value.v2_mul, value.v3_mul, value.sv3_mul, value.ownership_conv),
     )
     return frozenset(layer.name for layer in layers)
+
+
+def _halved(model: bytes) -> bytes:
+    """The model with weights in FP16."""
+    with _quiet():
+        quantizer = need("ai_edge_quantizer.quantizer", EXTRA)
+        work = quantizer.Quantizer(model)
+        for operation in _WEIGHED:
+            work.add_weight_only_config(
+                ".*",
+                quantizer.qtyping.TFLOperationName(operation),
+                num_bits=16,
+                algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
+            )
+        return bytes(_made(work))
+
+
+def _rounded(model: bytes, keep: Collection[str], *, dynamic: bool) -> bytes:
+    """The model with weights in INT8, but for the layers in `keep`."""
+    with _quiet():
+        quantizer = need("ai_edge_quantizer.quantizer", EXTRA)
+        keys = need("orchestrator.pipeline.interpreters.torch", EXTRA)
+        work = quantizer.Quantizer(model)
+        add = work.add_dynamic_config if dynamic else work.add_weight_only_config
+        for operation in _WEIGHED:
+            add(".*", quantizer.qtyping.TFLOperationName(operation), num_bits=8)
+        for output in _outputs_of(model, {keys.layer_key(name) for name in keep}):
+            work.update_quantization_recipe(
+                f"^{re.escape(output)};$",
+                quantizer.qtyping.TFLOperationName.ALL_SUPPORTED,
+                algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE,
+            )
+        return bytes(_made(work))
+
+
+def _made(quantizer: Any) -> bytes:
+    made = quantizer.quantize(enable_progress_bar=False, enable_progress_report=False)
+    return made.quantized_model
+
+
+def _outputs_of(model: bytes, keys: Collection[str]) -> Iterator[str]:
+    """The names of what the layers called `keys` give, by which the quantizer knows them."""
+    schema = need("ai_edge_litert.schema_py_generated", EXTRA)
+    graph = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    for operator in graph.operators:
+        weights = [names[tensor] for tensor in operator.inputs[1:2]]
+        if any(layer in keys for name in weights for layer in _LAYER.findall(name)):
+            yield names[operator.outputs[0]]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter's progress, its notes on its own libraries and its C++ log stay unsaid."""
+    for name, value in _SILENCE.items():
+        os.environ.setdefault(name, value)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # litert-torch copies the tree of arguments, which this PyTorch deprecates a part of.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            yield
+    finally:
+        logging.disable(before)

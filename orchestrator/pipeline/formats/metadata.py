@@ -20,7 +20,5 @@ def metadata(net: Net, shape: Shape, precision: str) -> dict[str, str]:
         "optimism": f"{shape.optimism:g}",
         "precision": precision,
         "softplus": str(shape.softplus).lower(),
-        "post_process": " ".join(
-            f"{getattr(post, name):g}" for name in post.__dataclass_fields__
-        ),
+        "post_process": " ".join(f"{getattr(post, name):g}" for name in post.__dataclass_fields__),
     }

@@ -72,6 +72,18 @@ class TorchNet(nn.Module):
         return policy, value, misc, ownership
 
 
+class NamedOutputs(nn.Module):
+    """A net that takes its inputs and gives its outputs by name, as exporters want them."""
+
+    def __init__(self, net: TorchNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, **rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The outputs by name for rows of `INPUTS` by name."""
+        return dict(zip(OUTPUTS, self.net(**rows), strict=True))
+
+
 def layer_key(name: str) -> str:
     """The key of a layer in `TorchNet.layers`: its name in letters that PyTorch lets be a key."""
     key = re.sub(r"[^A-Za-z0-9_/]", "_", name.replace(".", "/"))
