@@ -99,9 +99,13 @@ class SelectionError(InputError):
 
 
 class EngineError(OrchestrateError):
-    """An engine that this process runs does not do what it was asked."""
+    """An engine that this process runs does not do what it was asked; `log` is its last output."""
 
     code = "engine"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", log: str = "") -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.log = log
 
 
 class EngineStartError(EngineError):

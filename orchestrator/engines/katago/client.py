@@ -85,7 +85,8 @@ class KataGo:
     client, in which `submit` never waits and `analyze` is refused. A fork of the process cannot
     use the client. Closing asks the engine to end, and kills it after `grace` seconds.
 
-    Raises EngineStartError with KataGo's own message when it does not start.
+    Raises EngineStartError with KataGo's own message when it does not start; every EngineError
+    has the engine's last output in `log`, where an engine has ended.
     """
 
     def __init__(
@@ -151,6 +152,11 @@ class KataGo:
     def pid(self) -> int | None:
         """The process id of the engine; None while none runs."""
         return self._supervisor.pid
+
+    @property
+    def log(self) -> str:
+        """The last 16 KB that the engine wrote to stderr: what it loaded, settings it ignores."""
+        return self._supervisor.log
 
     def analyze(
         self,

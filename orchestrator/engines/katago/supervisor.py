@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from orchestrator.engines.katago.analysis import Reply
 
 TRIES = 2  # how often a query is sent to an engine that ends while it has it
+ANOTHER = "Start another client."
 _TERMINATE = "terminate"
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Supervisor:
         self._run: _Run | None = None
         self._barren = 0
         self._given_up = ""
+        self._log = ""  # of the last engine that ended
         self._selector = selectors.DefaultSelector()
         self._waker = Waker(self._selector)
         self._thread = threading.Thread(target=self._work, name="katago", daemon=True)
@@ -118,6 +120,12 @@ class Supervisor:
         run = self._run
         return run.process.pid if run else None
 
+    @property
+    def log(self) -> str:
+        """The last of what the engine wrote to stderr, or the one before it where none runs."""
+        run = self._run
+        return run.process.tail if run else self._log
+
     def put(self, ticket: Ticket, timeout: float | None = None) -> None:
         """Have it asked; waits while too many queries are open, though never in a callback.
 
@@ -132,7 +140,7 @@ class Supervisor:
             )
         if not self._post(partial(self._take, ticket)):
             self._release(ticket)
-            raise EngineEndedError("the engine was closed", hint="Start another.")
+            raise EngineEndedError("the engine was closed", hint=ANOTHER)
 
     def drop(self, ticket: Ticket) -> None:
         """Nobody wants its reply any more: the engine may end the search."""
@@ -204,6 +212,7 @@ class Supervisor:
         try:
             process = LineProcess(self._selector, self._launch.command, self._launch.env)
         except (OSError, ValueError) as exc:
+            self._log = ""
             self._not_started(str(exc))
             return
         self._run = _Run(process, deadline)
@@ -244,7 +253,7 @@ class Supervisor:
 
     def _take(self, ticket: Ticket) -> None:
         if self._given_up:
-            self._fail(ticket, EngineEndedError(self._given_up, hint="Start another client."))
+            self._fail(ticket, self._error(EngineEndedError, self._given_up, ANOTHER))
             return
         self._tickets[ticket.name] = ticket
         if self._run is not None:
@@ -283,7 +292,10 @@ class Supervisor:
     def _fail_all(self, error: type[EngineError], message: str, hint: str) -> None:
         tickets, self._tickets = self._tickets, {}
         for ticket in tickets.values():
-            self._fail(ticket, error(message, hint=hint))
+            self._fail(ticket, self._error(error, message, hint))
+
+    def _error(self, error: type[EngineError], message: str, hint: str) -> EngineError:
+        return error(message, hint=hint, log=self._log)
 
     def _release(self, ticket: Ticket) -> None:
         if ticket.slot:
@@ -294,8 +306,9 @@ class Supervisor:
         """Why it ended."""
         status = run.process.stop(grace)
         run.process.close()
+        self._log = run.process.tail
         self._run = None
-        return cause(status, run.process.tail)
+        return cause(status, self._log)
 
     def _too_slow(self, run: _Run) -> None:
         self._stop(run, 0.0)
@@ -307,14 +320,14 @@ class Supervisor:
             self._not_started(why)
             return
         message = f"katago ended: {why}"
-        _log.warning("%s", message)
+        _logger.warning("%s", message)
         if self._is_one_too_many(message):
-            self._fail_all(EngineEndedError, self._given_up, "Start another client.")
+            self._fail_all(EngineEndedError, self._given_up, ANOTHER)
         for name, ticket in list(self._tickets.items()):
             if ticket.dropped or ticket.tries >= TRIES:
                 twice = f"{message}; the engine before it ended too while it had this query"
                 hint = "See what katago does with this query alone."
-                self._fail(self._tickets.pop(name), EngineEndedError(twice, hint=hint))
+                self._fail(self._tickets.pop(name), self._error(EngineEndedError, twice, hint))
 
     def _not_started(self, why: str) -> None:
         message = f"{self._launch.command[0]} does not start: {why}"
@@ -333,7 +346,7 @@ class Supervisor:
         with self._lock:
             self._closed = True
         self._serve_inbox()
-        self._fail_all(EngineEndedError, "the engine was closed", "Start another.")
+        self._fail_all(EngineEndedError, "the engine was closed", ANOTHER)
         if self._run is not None:
             self._stop(self._run, self._launch.grace)
         self._selector.close()
@@ -346,5 +359,5 @@ def _report(ticket: Ticket, reply: Reply) -> None:
         return
     try:
         ticket.report(reply)
-    except Exception:  # noqa: BLE001 - whatever a callback raises, the engine goes on
-        _log.exception("the callback for partial results of %s failed", ticket.name)
+    except Exception:
+        _logger.exception("the callback for partial results of %s failed", ticket.name)

@@ -51,13 +51,13 @@ def test_what_is_written_is_read(recorded):
 
 def test_an_illegal_move_is_an_error(katago, tiny):
     wrong = Position("wrong", 9, 9, "chinese", 7.0, (("B", "E5"), ("W", "E5")))
-    with pytest.raises(ModelError, match="wrong: .*Illegal move"):
+    with pytest.raises(ModelError, match=r"wrong: .*Illegal move"):
         golden.record(katago, tiny, [wrong], settings=SETTINGS)
 
 
 def test_a_net_that_does_not_load_is_an_error(katago, tmp_path):
     (tmp_path / "broken.bin.gz").write_bytes(b"no net")
-    with pytest.raises(ModelError, match="broken.bin.gz"):
+    with pytest.raises(ModelError, match=r"broken\.bin\.gz"):
         golden.record(katago, tmp_path / "broken.bin.gz", settings=SETTINGS)
 
 
