@@ -40,6 +40,8 @@ class LazyGroup(click.Group):
         "trust": "Show a host's key and add it to known_hosts.",
         "facts": "What the hosts are: board, GPU, runtimes, engines.",
         "models": "The catalog of models: add, fetch, verify, yank, gc.",
+        "compare": "Size, speed and accuracy of a version's artifacts, side by side.",
+        "checklist": "Whether a version is ready for the fleet, in seven questions.",
         "plan": "What a deploy would change, and why. Touches nothing.",
         "explain": "Why a host gets the artifact that it gets.",
         "deploy": "Bring hosts to the wanted version, verified there or rolled back.",

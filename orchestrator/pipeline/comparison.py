@@ -40,9 +40,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """`onnx int8`, with the GPU behind it where it is an engine for one."""
-        capability = self.artifact.requires.get("compute_capability")
-        return f"{self.artifact.kind} {capability}" if capability else self.artifact.kind
+        """The artifact, for people."""
+        return name_of(self.artifact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,12 @@ def ordered(artifacts: Iterable[Artifact]) -> list[Artifact]:
             sorted((key, str(value)) for key, value in a.requires.items()),
         ),
     )
+
+
+def name_of(artifact: Artifact) -> str:
+    """`onnx int8`, with the GPU behind it where it is an engine for one: `tensorrt fp16 8.6`."""
+    capability = artifact.requires.get("compute_capability")
+    return f"{artifact.kind} {capability}" if capability else artifact.kind
 
 
 def reference_of(artifacts: Sequence[Artifact]) -> Artifact | None:
