@@ -10,19 +10,17 @@ same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import os
 import re
-import warnings
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.metadata import metadata
+from orchestrator.pipeline.formats.quiet import quiet
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
+from orchestrator.pipeline.quantize.layers import ends
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
@@ -37,8 +35,6 @@ PRECISIONS = ("fp32", "fp16", "int8")
 METADATA = "metadata.json"
 EXTRA = "build"
 
-# The first silences the converter's C++, the second what it says before it reads the first.
-_SILENCE = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 # ZIP archives cannot tell an earlier time.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 # How the converter names the weights of a layer of TorchNet.
@@ -71,7 +67,7 @@ def write(
     if precision == "fp16":
         model = _halved(model)
     elif precision == "int8":
-        keep = stem_and_heads(net) if keep is None else keep
+        keep = ends(net) if keep is None else keep
         model = _rounded(model, keep, dynamic=dynamic)
     path.write_bytes(model)
     with zipfile.ZipFile(path, "a") as archive:
@@ -81,7 +77,7 @@ def write(
 
 def convert(net: Net, shape: Shape, batch: int = 1) -> bytes:
     """The net as an FP32 model without metadata."""
-    with _quiet():
+    with quiet():
         torch, litert_torch = need("torch", EXTRA), need("litert_torch", EXTRA)
         module = need("orchestrator.pipeline.interpreters.torch", EXTRA)
         litert_torch.config.show_progress = False
@@ -96,23 +92,9 @@ def convert(net: Net, shape: Shape, batch: int = 1) -> bytes:
         return bytes(made.model_content())
 
 
-def stem_and_heads(net: Net) -> frozenset[str]:
-    """The names of the layers before the blocks and after them, where rounding costs most."""
-    head, value = net.policy, net.value
-    layers = (
-        net.trunk.initial_conv,
-        net.trunk.initial_mul,
-        *(getattr(net.trunk.meta, name) for name in ("mul1", "mul2", "mul3") if net.trunk.meta),
-        *(head.p1_conv, head.g1_conv, head.gpool_to_bias, head.p2_conv, head.gpool_to_pass),
-        *([head.pass_mul2] if head.pass_mul2 else []),
-        *(value.v1_conv, value.v2_mul, value.v3_mul, value.sv3_mul, value.ownership_conv),
-    )
-    return frozenset(layer.name for layer in layers)
-
-
 def _halved(model: bytes) -> bytes:
     """The model with weights in FP16."""
-    with _quiet():
+    with quiet():
         quantizer = need("ai_edge_quantizer.quantizer", EXTRA)
         work = quantizer.Quantizer(model)
         for operation in _WEIGHED:
@@ -127,7 +109,7 @@ def _halved(model: bytes) -> bytes:
 
 def _rounded(model: bytes, keep: Collection[str], *, dynamic: bool) -> bytes:
     """The model with weights in INT8, but for the layers in `keep`."""
-    with _quiet():
+    with quiet():
         quantizer = need("ai_edge_quantizer.quantizer", EXTRA)
         keys = need("orchestrator.pipeline.interpreters.torch", EXTRA)
         work = quantizer.Quantizer(model)
@@ -157,19 +139,3 @@ def _outputs_of(model: bytes, keys: Collection[str]) -> Iterator[str]:
         weights = [names[tensor] for tensor in operator.inputs[1:2]]
         if any(layer in keys for name in weights for layer in _LAYER.findall(name)):
             yield names[operator.outputs[0]]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter's progress, its notes on its own libraries and its C++ log stay unsaid."""
-    for name, value in _SILENCE.items():
-        os.environ.setdefault(name, value)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # litert-torch copies the tree of arguments, which this PyTorch deprecates a part of.
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            yield
-    finally:
-        logging.disable(before)
