@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.errors import ModelError
-from orchestrator.pipeline.answers import Answers, answers
+from orchestrator.pipeline.answers import Answers, answers, legal_moves
 from orchestrator.pipeline.positions import cropped, framed
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "document",
     "errors",
     "evaluate",
+    "legal_moves",
     "report",
 ]
 

@@ -57,21 +57,16 @@ def rows(source: Source, *, count: int, seed: int) -> Positions:
     found = _files(source, ".npz", NPZ_HINT)
     if len(found) > MOST_FILES:
         found = [found[i] for i in sorted(rng.choice(len(found), MOST_FILES, replace=False))]
-    candidates: list[Rows] = []
-    for path in found:
-        training = read_training(path)
-        chosen = _stratified(training.boards, min(count, len(training.boards)), rng)
-        candidates += training.of(chosen)
-    pool = positions.of_rows(candidates)
-    if pool.count < count:
-        raise ModelError(f"{_named(found)} has {pool.count} rows, {count} are needed")
-    boards = np.concatenate([np.full((len(b), 2), (b.height, b.width)) for b in pool])
-    chosen, parts, start = _stratified(boards, count, rng), [], 0
-    for batch in pool:
-        end = start + len(batch)
-        parts.append(batch.rows(chosen[(chosen >= start) & (chosen < end)] - start))
-        start = end
-    return positions.Positions(tuple(part for part in parts if len(part)))
+    boards = [read_training(path).boards for path in found]
+    there = sum(map(len, boards))
+    if there < count:
+        raise ModelError(f"{_named(found)} has {there} rows, {count} are needed")
+    chosen, parts, start = _stratified(np.concatenate(boards), count, rng), [], 0
+    for path, own in zip(found, boards, strict=True):
+        here = chosen[(chosen >= start) & (chosen < start + len(own))] - start
+        parts += read_training(path).of(here) if len(here) else []
+        start += len(own)
+    return positions.of_rows(parts)
 
 
 def from_sgf(
@@ -94,7 +89,7 @@ def from_sgf(
     wanted = [
         (path, move)
         for path in _files(sgfs, ".sgf", "give SGF files, or a folder of them")
-        for move in _spread(_moves(path), per_game, rng)
+        for move in spread(main_line_moves(path), per_game, rng)
     ]
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as folder:
         encoder = _Encoder(engine, model, Path(folder), {**SETTINGS, **(settings or {})})
@@ -178,14 +173,14 @@ def _stratified(boards: NDArray[np.intp], count: int, rng: np.random.Generator) 
     return np.sort(np.concatenate(chosen))
 
 
-def _spread(moves: int, count: int, rng: np.random.Generator) -> list[int]:
+def spread(moves: int, count: int, rng: np.random.Generator) -> list[int]:
     """`count` of the positions 0 to `moves`, one of each part of the game."""
     edges = np.linspace(0, moves + 1, min(count, moves + 1) + 1)
     parts = zip(np.ceil(edges[:-1]), np.ceil(edges[1:]), strict=True)
     return [int(rng.integers(int(low), max(int(high), int(low) + 1))) for low, high in parts]
 
 
-def _moves(path: Path) -> int:
+def main_line_moves(path: Path) -> int:
     """The number of moves in the main line of a game."""
     try:
         with path.open("rb") as file:

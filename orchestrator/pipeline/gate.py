@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ def judge(report: Report, limits: Limits = FP16_LIMITS) -> Verdict:
     worst, kind = max(shares, key=lambda key: shares[key])
     share, limit = shares[worst, kind], getattr(limits[worst], kind)
     if not math.isfinite(share):
-        reason = f"{worst} {kind} is no finite number, {told(worst, limit)} allowed"
+        reason = f"{worst} {kind} is no finite number, {_allowed(worst, limit)}"
         return Verdict(passed=False, reason=reason, margins=margins)
     value = told(worst, getattr(report.metrics[worst], kind))
-    clause = f"{worst} {kind} {value}, {told(worst, limit)} allowed"
+    clause = f"{worst} {kind} {value}, {_allowed(worst, limit)}"
     if share > 1:
-        reason = f"{clause} ({share:.3g} times)"
+        reason = f"{clause} ({_plain(share)} times)"
         return Verdict(passed=False, reason=reason, margins=margins)
     return Verdict(passed=True, reason=f"closest: {clause}", margins=margins)
 
@@ -91,10 +92,18 @@ def judge(report: Report, limits: Limits = FP16_LIMITS) -> Verdict:
 def told(metric: str, value: float) -> str:
     """The error with its unit: `6.8 %`, `0.3 points`, `0.0041`."""
     unit = UNITS.get(metric, "")
-    number = f"{value * 100 if unit == '%' else value:.2g}"
-    if "e" in number:
-        number = f"{float(number):.10f}".rstrip("0").rstrip(".")
+    number = _plain(value * 100 if unit == "%" else value)
     return f"{number} {unit}".rstrip()
+
+
+def _allowed(metric: str, limit: float) -> str:
+    text = told(metric, limit)
+    return f"{'1 point' if text == '1 points' else text} allowed"
+
+
+def _plain(value: float) -> str:
+    """Three significant digits and no exponent."""
+    return format(Decimal(f"{value:.3g}"), "f")
 
 
 def _share(report: Report, metric: str, kind: str, limit: float) -> float:
