@@ -1,122 +1,72 @@
-"""A net as an ONNX file.
-
-Opset 17, which ONNX Runtime 1.12 and newer read; the batch is free, the board is not. Inputs and
-outputs are those of `tensors`, in FP32 whatever the precision inside. The metadata says what the
-file was made from, with `METADATA` as keys. The same net and the same shape give the same bytes.
-"""
+"""ONNX files: FP32 and FP16 as the graph is written, INT8 by what `quantize` finds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import onnx
-from onnx import TensorProto, helper
-
-from orchestrator.pipeline.interpreters.onnx import OnnxOperations, Value
-from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
-from orchestrator.pipeline.katago.network import forward
-from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs
+from orchestrator.pipeline.formats.base import Made
+from orchestrator.pipeline.onnx_graph import OPSET, build, write
+from orchestrator.pipeline.runners import OnnxRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from orchestrator.pipeline.interpreters.onnx import ActivationScale, StoredWeight
+    from orchestrator.pipeline.formats.base import Recipe, Work
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.runners import Runner
 
-OPSET = 17
-IR_VERSION = 8
-BATCH = "N"
-PRODUCER = "orchestrate"
-METADATA = (
-    "name",
-    "katago_version",
-    "board",
-    "masked",
-    "optimism",
-    "precision",
-    "softplus",
-    "post_process",
-)
+__all__ = ["FORMAT", "OPSET", "build", "write"]
 
 
-def write(
-    net: Net,
-    path: Path,
-    shape: Shape,
-    precision: str = "fp32",
-    stored: Mapping[str, StoredWeight] | None = None,
-    activations: Mapping[str, ActivationScale] | None = None,
-) -> None:
-    """Write the net to `path`, computed in `precision` (`fp32` or `fp16`).
+class OnnxFormat:
+    """See Format."""
 
-    `stored` gives, by layer name, weights that the file holds in a smaller form, `activations` the
-    scales with which layers read their inputs as int8.
-    """
-    path.write_bytes(
-        build(net, shape, precision, stored, activations).SerializeToString(deterministic=True)
-    )
+    suffix = ".onnx"
+    precisions = ("fp32", "fp16", "int8")
+    extra = "onnx"
+    libraries = ("onnx", "onnxruntime")
 
+    def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
+        """See Format."""
+        if recipe.precision != "int8":
+            write(net, path, recipe.shape, recipe.precision)
+            return Made()
+        if recipe.finetune is not None:
+            return self._finetuned(net, path, recipe, work)
+        from orchestrator.pipeline.quantize.int8 import write_int8  # noqa: PLC0415
 
-def build(
-    net: Net,
-    shape: Shape,
-    precision: str = "fp32",
-    stored: Mapping[str, StoredWeight] | None = None,
-    activations: Mapping[str, ActivationScale] | None = None,
-) -> onnx.ModelProto:
-    """The net as an ONNX model; see `write`."""
-    ops = OnnxOperations(precision, stored, activations)
-    given = {
-        "input": (BATCH, SPATIAL_INPUTS, shape.height, shape.width),
-        "input_global": (BATCH, GLOBAL_INPUTS),
-        **({"input_meta": (BATCH, META_INPUTS)} if net.has_meta else {}),
-    }
-    handles = [Value(name, "float32") if name in given else None for name in INPUTS]
-    spatial, global_, meta = handles
-    if spatial is None or global_ is None:
-        raise ValueError(f"a net takes {', '.join(INPUTS[:2])}")
-    outputs = forward(net, ops, Inputs(spatial, global_, meta), shape, precision)
-    for name in OUTPUTS:
-        ops.named(getattr(outputs, name), name)
-    answers = {
-        "policy": (BATCH, shape.points + 1),
-        "value": (BATCH, 3),
-        "misc": (BATCH, net.misc_channels),
-        "ownership": (BATCH, 1, shape.height, shape.width),
-    }
-    graph = helper.make_graph(
-        ops.nodes,
-        net.name,
-        [_floats(name, lengths) for name, lengths in given.items()],
-        [_floats(name, answers[name]) for name in OUTPUTS],
-        ops.initializers,
-    )
-    model = helper.make_model(
-        graph,
-        producer_name=PRODUCER,
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-    )
-    helper.set_model_props(model, _metadata(net, shape, precision))
-    return model
+        found = write_int8(
+            net,
+            path,
+            recipe.shape,
+            mode=recipe.mode,
+            calibration=work.calibration,
+            check=work.check,
+            progress=work.progress,
+        )
+        return Made({"mode": found.mode, "kept": list(found.kept)})
+
+    def runner(
+        self, path: Path, shape: Shape, *, threads: int = 0, batch: int = 16
+    ) -> Runner | None:
+        """See Format."""
+        return OnnxRuntime(path, shape, threads=threads, batch=batch)
+
+    def _finetuned(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
+        from orchestrator.pipeline.quantize.finetune import write_finetuned  # noqa: PLC0415
+
+        assert recipe.finetune is not None  # noqa: S101 - its caller looked
+        found = write_finetuned(
+            net,
+            path,
+            recipe.shape,
+            calibration=work.calibration,
+            steps=recipe.finetune.steps,
+            minutes=recipe.finetune.minutes,
+            progress=work.progress,
+        )
+        return Made({"mode": found.mode, "kept": list(found.kept), "steps": found.steps})
 
 
-def _metadata(net: Net, shape: Shape, precision: str) -> dict[str, str]:
-    post = net.post_process
-    said = (
-        net.name,
-        str(net.version),
-        f"{shape.height}x{shape.width}",
-        str(shape.masked).lower(),
-        f"{shape.optimism:g}",
-        precision,
-        str(shape.softplus).lower(),
-        " ".join(f"{getattr(post, name):g}" for name in post.__dataclass_fields__),
-    )
-    return dict(zip(METADATA, said, strict=True))
-
-
-def _floats(name: str, lengths: tuple[int | str, ...]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(lengths))
+FORMAT = OnnxFormat()
