@@ -151,8 +151,8 @@ class TestErrors:
                 ownership=[[[1, 0], [-1, 0.5]]],
             ),
             known(
-                policy=[[0.25, 0.5, 0.25, 0, 0]],
-                value=[[0.5, 0.3, 0.2]],
+                policy=[[0.25, 0.125, 0.625, 0, 0]],
+                value=[[0.4, 0.4, 0.2]],
                 lead=[2.5],
                 score_mean=[1.25],
                 score_stdev=[7.0],
@@ -162,12 +162,12 @@ class TestErrors:
             ),
         )
         assert {name: values.tolist() for name, values in found.items()} == {
-            "winrate": [pytest.approx(0.5 * 0.1 + 0.1)],
+            "winrate": [pytest.approx(0.5 * 0.2 + 0.5 * 0.1 + 0.1)],
             "lead": [0.5],
             "score_mean": [0.25],
             "score_stdev": [2.0],
             "top_policy": [0.25],
-            "policy_kl": [pytest.approx(0.5 * math.log(2) - 0.25 * math.log(2))],
+            "policy_kl": [pytest.approx(0.75 * math.log(2) + 0.25 * math.log(0.4))],
             "shortterm_winloss_error": [0.1],
             "shortterm_score_error": [0.5],
             "ownership": [0, 0.5, 0.25, 0],
