@@ -73,11 +73,12 @@ class EngineFile:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """The `provenance` of its entry: JSON values."""
-        ranges = ("least", "usual", "largest")
+        """The `provenance` of its entry: JSON values, shapes as trtexec's options have them."""
         shapes = {
-            name: dict(zip(ranges, map(list, lengths), strict=True))
-            for name, lengths in self.shapes.items()
+            option: ",".join(
+                f"{name}:{'x'.join(map(str, lengths[i]))}" for name, lengths in self.shapes.items()
+            )
+            for i, option in enumerate(("min", "opt", "max"))
         }
         said = {
             "library": f"{self.flavour} {self.version}",
@@ -109,7 +110,7 @@ def build_engine(
     """
     if not onnx_path.is_file():
         raise ModelError(f"{onnx_path} does not exist", hint="Build the ONNX file first.")
-    onnx_file.check(onnx_path, str(onnx_path))
+    onnx_file.check(onnx_path, onnx_path.name)
     _check_batch_sizes(batch_sizes)
     library = load(flavour)
     target = _target(library, compute_capability)
@@ -166,7 +167,7 @@ def _shapes(
     for name, (batch, *rest) in inputs.items():
         if min(rest, default=1) < 0:
             raise ModelError(
-                f"{onnx_path}: of input {name} more than the batch is free",
+                f"{onnx_path.name}: of input {name} more than the batch is free",
                 hint="Build the ONNX file for one size of board.",
             )
         sizes = batch_sizes if batch < 0 else (batch,) * 3

@@ -143,7 +143,7 @@ class Network:
             raise told.failure
         if plan is None:
             raise ModelError(
-                f"{self._onnx_path}: {self._library.title} cannot build it"
+                f"{self._onnx_path.name}: {self._library.title} cannot build it"
                 f" for compute capability {compute_capability}: {self._why()}",
                 hint=_way_out(compute_capability, self._told.errors),
             )
@@ -155,11 +155,11 @@ class Network:
             errors = [parser.get_error(i) for i in range(parser.num_errors)]
             what = "; ".join(dict.fromkeys(_refused(error) for error in errors)) or self._why()
             raise ModelError(
-                f"{onnx_path}: {self._library.title} does not take {what}",
+                f"{onnx_path.name}: {self._library.title} does not take {what}",
                 hint="Write the net without it, or use another format on such hosts.",
             )
         if not self._network.num_outputs:
-            raise ModelError(f"{onnx_path} holds no net", hint="Build the ONNX file again.")
+            raise ModelError(f"{onnx_path.name} holds no net", hint="Build the ONNX file again.")
 
     def _config(self, shapes: Mapping[str, Range], compute_capability: str) -> Any:
         module = self._library.module
