@@ -158,10 +158,32 @@ def test_words_stand_between_any_whitespace(tmp_path):
     nets.assert_same(read(tmp_path / "net.txt"), net)
 
 
-def test_old_nets_name_no_activation_and_store_no_factors(tmp_path):
-    write(random_net(seed=1, version=10), tmp_path / "old.txt")
-    write(random_net(seed=1, version=13), tmp_path / "new.txt")
-    assert "ACTIVATION" not in (tmp_path / "old.txt").read_text()
-    factors = (tmp_path / "new.txt").read_text().split()[4:11]
-    assert factors == ["20.0", "20.0", "20.0", "20.0", "40.0", "0.25", "150.0"]
-    assert read(tmp_path / "old.txt").trunk.tip_act.kind is Activation.RELU
+@pytest.mark.parametrize(
+    ("version", "activations", "factors", "policies", "misc"),
+    [
+        (8, False, False, 1, 4),
+        (9, False, False, 1, 6),
+        (10, False, False, 1, 6),
+        (11, True, False, 1, 6),
+        (12, True, False, 2, 6),
+        (13, True, True, 2, 6),
+        (14, True, True, 2, 6),
+        (15, True, True, 2, 6),
+        (16, True, True, 4, 6),
+        (17, True, True, 2, 6),
+    ],
+)
+def test_what_each_version_brought(tmp_path, version, activations, factors, policies, misc):
+    write(random_net(seed=1, version=version), tmp_path / "net.txt")
+    words = (tmp_path / "net.txt").read_text().split()
+    assert ("ACTIVATION_MISH" in words) == activations
+    assert (words[4:11] == ["20.0", "20.0", "20.0", "20.0", "40.0", "0.25", "150.0"]) == factors
+    extras = [] if version < 15 else ["0"] * 8
+    assert words[11 if factors else 4 :][: len(extras) + 1] == [*extras, "trunk"]
+    assert ("pass_bias" in words) == (version >= 15)
+    head = words.index("policy")
+    assert (words[head + 1 : head + 5] == ["2", "0", "0", "0"]) == (version == 17)
+    net = read(tmp_path / "net.txt")
+    assert (net.policy_channels, net.misc_channels) == (policies, misc)
+    assert net.post_process.shortterm_score_error == (150 if factors else 30)
+    assert (net.trunk.tip_act.kind is Activation.MISH) == activations

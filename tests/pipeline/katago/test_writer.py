@@ -171,10 +171,10 @@ def test_a_random_net_answers_calmly(version, tip, kind):
     assert np.abs(answers.misc).max() < 2
 
 
-# Between them every version's layout, kind of block, RoPE, tip and file that KataGo can run.
+# Between them every kind of block, RoPE, tip and file that KataGo can run.
 ENGINE_NETS = {
     "v8.bin.gz": {"version": 8, "kind": "ordinary+gpool"},
-    "v11.txt.gz": {"version": 11, "kind": "nested+ordinary", "activation": Activation.SILU},
+    "v12.txt.gz": {"version": 12, "kind": "nested+ordinary", "activation": Activation.SILU},
     "v15.bin.gz": {"version": 15, "kind": "gpool+transformer-fixed", "meta": True},
     "v17.bin.gz": {
         "version": 17,
@@ -184,28 +184,45 @@ ENGINE_NETS = {
         "policies": 4,
     },
 }
+CONFIG = """
+numAnalysisThreads = 1
+numSearchThreads = 1
+nnMaxBatchSize = 1
+nnRandomize = false
+rootPolicyOptimism = 0
+reportAnalysisWinratesAs = SIDETOMOVE
+logToStderr = false
+"""
+KOMI = 7
+
+
+def empty_board():
+    """KataGo's V7 features of an empty 9x9 board, black to move, Tromp-Taylor rules."""
+    spatial, global_ = np.zeros((1, 22, 9, 9), np.float32), np.zeros((1, 19), np.float32)
+    spatial[:, 0] = 1
+    global_[0, [5, 6, 7, 8]] = -KOMI / 20, 1, 0.5, 1
+    return Inputs(spatial, global_)
 
 
 @pytest.mark.xdist_group("katago")
 @pytest.mark.parametrize("file", ENGINE_NETS)
-def test_katago_loads_and_runs_it(katago, tmp_path, file):
+def test_katago_loads_it_and_agrees(katago, tmp_path, file):
     chosen = ENGINE_NETS[file]
     path, config = tmp_path / file, tmp_path / "analysis.cfg"
-    write(random_net(seed=1, name="from-a-test", **chosen), path)
-    config.write_text(
-        "numAnalysisThreads = 1\nnumSearchThreads = 1\nnnMaxBatchSize = 1\nlogToStderr = false\n"
-        f'logDir = {tmp_path}\nopenclTunerFile = "{TUNER}"\n'
-    )
+    net = random_net(seed=1, name="from-a-test", **chosen)
+    write(net, path)
+    config.write_text(f'{CONFIG}logDir = {tmp_path}\nopenclTunerFile = "{TUNER}"\n')
     query = {
         "id": "q",
-        "moves": [["B", "E5"], ["W", "C3"]],
+        "moves": [],
         "rules": "tromp-taylor",
+        "komi": KOMI,
         "boardXSize": 9,
         "boardYSize": 9,
         "maxVisits": 1,
         "includePolicy": True,
         "includeOwnership": True,
-        "overrideSettings": {"humanSLProfile": "rank_9d"} if chosen.get("meta") else {},
+        "overrideSettings": {"humanSLProfile": "rank_9d"} if net.has_meta else {},
     }
     lines = [{"id": "models", "action": "query_models"}, query]
     done = subprocess.run(
@@ -220,9 +237,16 @@ def test_katago_loads_and_runs_it(katago, tmp_path, file):
     answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
     (model,) = answers["models"]["models"]
     assert model["internalName"] == "from-a-test"
-    assert model["version"] == chosen["version"]
-    assert model["usesHumanSLProfile"] == chosen.get("meta", False)
-    root, policy = answers["q"]["rootInfo"], answers["q"]["policy"]
-    assert 0.1 < root["rawWinrate"] < 0.9
-    assert 1e-4 < max(policy) < 0.5
-    assert max(map(abs, answers["q"]["ownership"])) < 0.99
+    assert model["version"] == net.version
+    assert model["usesHumanSLProfile"] == net.has_meta
+    winrate, policy = answers["q"]["rootInfo"]["rawWinrate"], np.array(answers["q"]["policy"])
+    assert 0.1 < winrate < 0.9
+    assert policy.max() < 0.5
+    if not net.has_meta:
+        ours = Reference(net, Shape(9, 9, masked=False))(empty_board())
+        win, loss, _ = np.exp(ours.value[0])
+        odds = np.exp(ours.policy[0])
+        assert winrate == pytest.approx(win / (win + loss), abs=1e-5)
+        np.testing.assert_allclose(policy, odds / odds.sum(), atol=1e-5)
+        ownership = ours.ownership.reshape(-1)
+        np.testing.assert_allclose(answers["q"]["ownership"], ownership, atol=1e-4)
