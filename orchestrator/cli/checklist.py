@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,17 +56,23 @@ def command(context: Context, ref: str, strict: bool) -> int:
 
 def show(context: Context, version: ModelVersion, points: Sequence[Point]) -> None:
     """Print each question with its answer, then what that rests on and what to do next."""
-    from rich.padding import Padding
     from rich.text import Text
 
     console = context.console
+    indented = TextWrapper(
+        console.width,
+        initial_indent=" " * INDENT,
+        subsequent_indent=" " * INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     yanked = f"  yanked: {version.yanked}" if version.yanked else ""
     console.print(Text.assemble((version.ref, "bold"), (yanked, "yellow")))
     for number, point in enumerate(points, 1):
         answer = (f"{point.answer:6}", STYLES[point.answer])
         console.print(Text.assemble(f"{number}  ", answer, "  ", (point.question, "bold")))
         for line in point.evidence:
-            console.print(Padding(Text(line), (0, 0, 0, INDENT), expand=False))
+            console.print(Text(indented.fill(line)), soft_wrap=True)
         if point.next:
             console.print(Text(f"{'':{INDENT}}next: {point.next}", "cyan"), soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.models.manifest import FORMATS, PRECISIONS
@@ -99,11 +99,13 @@ def compare(
 
     `measured` holds newer measurements by sha256, in the place of the manifest's.
     """
-    speeds = {a.sha256: (measured or {}).get(a.sha256) or a.measured for a in version.artifacts}
-    reference = reference_of(version.artifacts)
-    rows = tuple(
-        _row(artifact, reference, speeds, limits) for artifact in ordered(version.artifacts)
+    newer = measured or {}
+    artifacts = tuple(
+        replace(artifact, measured=newer.get(artifact.sha256, artifact.measured))
+        for artifact in ordered(version.artifacts)
     )
+    reference = reference_of(artifacts)
+    rows = tuple(_row(artifact, reference, limits) for artifact in artifacts)
     told = (str(artifact.accuracy.get("reference") or "") for artifact in version.artifacts)
     return Comparison(version.ref, rows, reference, tuple(filter(None, dict.fromkeys(told))))
 
@@ -145,14 +147,9 @@ def _as_reference(artifact: Artifact) -> tuple[bool, bool, int]:
     return onnx, onnx and not artifact.variant, artifact.size
 
 
-def _row(
-    artifact: Artifact,
-    reference: Artifact | None,
-    speeds: Mapping[str, Mapping[str, Any]],
-    limits: Limits,
-) -> Row:
-    speed = speeds[artifact.sha256]
-    base = speeds[reference.sha256] if reference else {}
+def _row(artifact: Artifact, reference: Artifact | None, limits: Limits) -> Row:
+    speed = artifact.measured
+    base = reference.measured if reference else {}
     errors = _errors(artifact, limits)
     return Row(
         artifact=artifact,
