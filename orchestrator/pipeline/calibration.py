@@ -18,7 +18,8 @@ import numpy as np
 
 from orchestrator.errors import ModelError
 from orchestrator.pipeline import positions
-from orchestrator.pipeline.position_files import NPZ_HINT, read_rows, read_training
+from orchestrator.pipeline.npz import HINT
+from orchestrator.pipeline.position_files import read_rows, read_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,44 @@ SETTINGS = {
 }
 
 
+def load(
+    sources: Sequence[Path],
+    *,
+    count: int,
+    seed: int,
+    engine: Path | None,
+    model: Path,
+    progress: Callable[[str, int, int], None],
+) -> Positions:
+    """`count` rows of the training data (.npz) or the games (.sgf) in `sources`, files or folders.
+
+    Games are encoded by `engine`, with `model`. Raises ModelError where the sources are of both
+    kinds, of none, or games without an engine.
+    """
+    games = [path for source in sources for path in _inside(source, ".sgf")]
+    training = [path for source in sources for path in _inside(source, ".npz")]
+    if games and training:
+        raise ModelError(
+            "calibration is by training rows or by games, not by both",
+            hint=f"Leave out {games[0]} and other .sgf files, or the .npz files.",
+        )
+    if not games:
+        return rows(sources, count=count, seed=seed)
+    if engine is None:
+        raise ModelError(
+            f"{games[0]} is a game: a KataGo has to turn it into a net's inputs",
+            hint="Name one that runs here with --katago.",
+        )
+    return from_sgf(
+        engine,
+        model,
+        games,
+        per_game=-(-count // len(games)),
+        seed=seed,
+        advance=lambda done, of: progress("encoding games", done, of),
+    )
+
+
 def rows(source: Source, *, count: int, seed: int) -> Positions:
     """`count` training rows of .npz files, each board size with its share and at least one row.
 
@@ -54,7 +93,7 @@ def rows(source: Source, *, count: int, seed: int) -> Positions:
     files cannot be read, or hold fewer rows.
     """
     rng = np.random.default_rng(seed)
-    found = _files(source, ".npz", NPZ_HINT)
+    found = _files(source, ".npz", HINT)
     if len(found) > MOST_FILES:
         found = [found[i] for i in sorted(rng.choice(len(found), MOST_FILES, replace=False))]
     boards = [read_training(path).boards for path in found]
@@ -207,6 +246,13 @@ def _files(source: Source, suffix: str, hint: str) -> list[Path]:
     if not found:
         raise ModelError(f"{source} holds no {suffix} file", hint=hint)
     return found
+
+
+def _inside(source: Path, suffix: str) -> list[Path]:
+    """The files of that suffix: the source itself, or those in the folder."""
+    if source.is_dir():
+        return sorted(source.rglob(f"*{suffix}"))
+    return [source] if source.name.endswith(suffix) else []
 
 
 def _named(paths: Iterable[Path]) -> str:

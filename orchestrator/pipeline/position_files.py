@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ from orchestrator import files
 from orchestrator.errors import ModelError
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
 from orchestrator.pipeline.katago.network import BOARD_LENGTHS
+from orchestrator.pipeline.npz import HINT, Archive
 from orchestrator.pipeline.tensors import Inputs
 
 if TYPE_CHECKING:
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
 TRAINING_LENGTH = 19
 TRAINING_BYTES = 46  # 361 bits
-LARGEST_MEMBER = 4 << 30
-NPZ_HINT = "give an .npz file of KataGo training rows (binaryInputNCHWPacked, globalInputNC)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +69,7 @@ def read_rows(path: Path, most: int) -> list[Rows]:
 
     Raises ModelError where it is of no such kind, damaged, or holds more than `most` rows.
     """
-    arrays = _load(path)
+    arrays = Archive(path)
     if "binaryInputNCHWPacked" in arrays:
         training = _training(arrays, path)
         _few(len(training.packed), most, path)
@@ -82,7 +78,7 @@ def read_rows(path: Path, most: int) -> list[Rows]:
         return [_dumped(arrays, path)]
     parts = list(_sized(arrays, path))
     if not parts:
-        raise ModelError(f"{path} holds no positions: {_names(arrays)}", hint=NPZ_HINT)
+        raise ModelError(f"{path} holds no positions: {arrays.told()}", hint=HINT)
     _few(sum(len(part.inputs.global_) for part in parts), most, path)
     return parts
 
@@ -92,9 +88,9 @@ def read_training(path: Path) -> TrainingRows:
 
     Raises ModelError where the file holds none.
     """
-    arrays = _load(path)
+    arrays = Archive(path)
     if "binaryInputNCHWPacked" not in arrays:
-        raise ModelError(f"{path} holds no training rows: {_names(arrays)}", hint=NPZ_HINT)
+        raise ModelError(f"{path} holds no training rows: {arrays.told()}", hint=HINT)
     return _training(arrays, path)
 
 
@@ -113,78 +109,12 @@ def write_rows(path: Path, parts: Sequence[Rows]) -> None:
         arrays[f"global{size}"] = part.inputs.global_.astype("<f4")
         if part.inputs.meta is not None:
             arrays[f"meta{size}"] = part.inputs.meta.astype("<f4")
-    files.write_atomically(path, _npz(arrays), durable=False)
-
-
-def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """As numpy.savez_compressed, without the time of day."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, values in arrays.items():
-            data = io.BytesIO()
-            np.save(data, values, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), data.getvalue(), zipfile.ZIP_DEFLATED)
-    return out.getvalue()
+    np.savez_compressed(out, allow_pickle=False, **arrays)
+    files.write_atomically(path, out.getvalue(), durable=False)
 
 
-class _Arrays:
-    """The arrays of an .npz file, read when they are asked for."""
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.path = path
-        self.sizes = {
-            info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()
-        }
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.sizes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.sizes)
-
-    def get(self, name: str) -> NDArray[Any]:
-        """The array of that name.
-
-        Raises ModelError where it is missing, damaged or too large.
-        """
-        if name not in self.sizes:
-            raise ModelError(f"{self.path} has no {name}: {_names(self)}", hint=NPZ_HINT)
-        if self.sizes[name] > LARGEST_MEMBER:
-            raise ModelError(f"{name} in {self.path} is larger than {LARGEST_MEMBER >> 30} GiB")
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                values = np.asarray(archive[name])
-        except (OSError, ValueError, KeyError, EOFError, MemoryError, SyntaxError) as exc:
-            raise ModelError(f"{name} in {self.path} is damaged: {_line(exc)}") from exc
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as exc:
-            raise ModelError(f"{name} in {self.path} is damaged: {_line(exc)}") from exc
-        return values
-
-    def floats(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The finite numbers of that name, in that shape."""
-        values = self.get(name)
-        if values.dtype.kind not in "fiub" or values.shape != shape:
-            raise ModelError(
-                f"{name} in {self.path} is {values.dtype} {list(values.shape)}, "
-                f"numbers of {list(shape)} were expected"
-            )
-        values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise ModelError(f"{name} in {self.path} has numbers that are not finite")
-        return values
-
-
-def _load(path: Path) -> _Arrays:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _Arrays(path, archive)
-    except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as exc:
-        raise ModelError(f"{path} is no .npz file: {_line(exc)}", hint=NPZ_HINT) from exc
-
-
-def _training(arrays: _Arrays, path: Path) -> TrainingRows:
+def _training(arrays: Archive, path: Path) -> TrainingRows:
     packed = arrays.get("binaryInputNCHWPacked")
     wanted = (SPATIAL_INPUTS, TRAINING_BYTES)
     if packed.dtype != np.uint8 or packed.shape[1:] != wanted or not len(packed):
@@ -214,7 +144,7 @@ def _boards(on_board: Bits, path: Path) -> NDArray[np.intp]:
     return np.stack([heights, widths], axis=1)
 
 
-def _dumped(arrays: _Arrays, path: Path) -> Rows:
+def _dumped(arrays: Archive, path: Path) -> Rows:
     """What `katago evalsgf -dump-npz-input-to` writes: the width stands before the height."""
     planes = arrays.get("binaryInputNCHW")
     if planes.ndim != 4:  # noqa: PLR2004 - N, C, W, H
@@ -224,12 +154,12 @@ def _dumped(arrays: _Arrays, path: Path) -> Rows:
     return _rows(arrays, spatial, ("globalInputNC", _meta(arrays)), path)
 
 
-def _meta(arrays: _Arrays) -> str:
+def _meta(arrays: Archive) -> str:
     """The name of HumanSL's inputs: training rows and dumps differ; empty where there are none."""
     return next((name for name in ("metadataInputNC", "metaInputNC") if name in arrays), "")
 
 
-def _sized(arrays: _Arrays, path: Path) -> Iterator[Rows]:
+def _sized(arrays: Archive, path: Path) -> Iterator[Rows]:
     for name in arrays:
         size = re.fullmatch(r"spatial([0-9]{1,2})(?:x([0-9]{1,2}))?", name)
         if size is None:
@@ -250,7 +180,7 @@ def _sized(arrays: _Arrays, path: Path) -> Iterator[Rows]:
         yield _rows(arrays, spatial, (f"global{suffix}", meta), path)
 
 
-def _rows(arrays: _Arrays, spatial: NDArray[Any], names: tuple[str, str], path: Path) -> Rows:
+def _rows(arrays: Archive, spatial: NDArray[Any], names: tuple[str, str], path: Path) -> Rows:
     """Rows of full boards, looked at."""
     rows, planes, height, width = spatial.shape
     full = height in BOARD_LENGTHS and width in BOARD_LENGTHS and planes == SPATIAL_INPUTS
@@ -282,11 +212,3 @@ def _few(rows: int, most: int, path: Path) -> None:
         raise ModelError(
             f"{path} holds {rows} positions, more than {most}", hint="take a sample of them"
         )
-
-
-def _names(arrays: _Arrays) -> str:
-    return "it has " + (textwrap.shorten(", ".join(sorted(arrays)), 120) or "nothing")
-
-
-def _line(exc: BaseException) -> str:
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0]
