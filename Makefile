@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.cache/uv/bin/uv)
 RUN := .venv/bin
 
-.PHONY: setup demo test lint types unit bench clean
+.PHONY: setup build-extra demo test lint types unit bench clean
 
 setup: .venv/ready
 
@@ -17,6 +17,16 @@ setup: .venv/ready
 .cache/uv/bin/uv:
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet uv
+
+# What LiteRT, Core ML and fine-tuning need. pip, because it finds a PyTorch for CPUs where there is
+# one; with the one for GPUs this is some gigabytes.
+build-extra: .venv/build-extra
+
+.venv/build-extra: .venv/ready
+	@$(PYTHON) -m pip --python $(RUN)/python install --quiet --disable-pip-version-check \
+		torch==2.13.0 litert-torch==0.10.0 ai-edge-litert==2.3.0 ai-edge-quantizer==0.10.0 \
+		coremltools==9.0
+	@touch $@
 
 demo: setup
 	@$(RUN)/python -m orchestrator.lab.demo
@@ -30,7 +40,9 @@ lint: setup
 types: setup
 	$(RUN)/mypy
 
-unit: setup
+# Three workers share the cores: threads of NumPy that wait for each other would be in the way.
+unit: export OPENBLAS_NUM_THREADS = 1
+unit: setup build-extra
 	$(RUN)/pytest -n 3 --dist loadgroup
 
 bench: setup

@@ -40,6 +40,7 @@ class LazyGroup(click.Group):
         "trust": "Show a host's key and add it to known_hosts.",
         "facts": "What the hosts are: board, GPU, runtimes, engines.",
         "models": "The catalog of models: add, fetch, verify, yank, gc.",
+        "build": "Make artifacts of a KataGo net, each compared with the net itself.",
         "compare": "Size, speed and accuracy of a version's artifacts, side by side.",
         "checklist": "Whether a version is ready for the fleet, in seven questions.",
         "plan": "What a deploy would change, and why. Touches nothing.",

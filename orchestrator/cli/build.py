@@ -115,23 +115,27 @@ def command(
     from orchestrator.pipeline.build import Builder, recipes
     from orchestrator.pipeline.calibration import load
 
-    catalog = fleet.catalog(context)
     wanted = recipes(request(wishes(context, names, precisions, asked), asked))
-    with steps() as progress:
-        check = positions.read(check_file) if check_file else None
-        given = None
+    with (
+        steps() as progress,
+        Builder(
+            fleet.catalog(context),
+            ref,
+            check=positions.read(check_file) if check_file else None,
+            progress=progress,
+            again=again,
+        ) as builder,
+    ):
         if calibration_sources and any(recipe.precision == "int8" for recipe in wanted):
-            given = load(
+            builder.calibration = load(
                 calibration_sources,
                 count=calibration_rows,
                 seed=seed,
                 engine=katago,
+                model=builder.path,
                 progress=progress,
             )
-        with Builder(
-            catalog, ref, calibration=given, check=check, progress=progress, again=again
-        ) as builder:
-            built = list(builder.build(wanted))
+        built = list(builder.build(wanted))
     code = FAILED if any(each.error for each in built) else 0
     context.emit({"ref": ref, "exit_code": code, "artifacts": [row(each) for each in built]})
     if not context.json:

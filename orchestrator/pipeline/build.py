@@ -104,8 +104,9 @@ def variant_of(shape: Shape) -> str:
 class Builder:
     """Makes the artifacts of one version; used as a context manager it cleans up after itself.
 
-    `calibration` None: half of the standard positions calibrate, the other half checks. Raises
-    ModelError for a version that has no KataGo net, or one that is damaged.
+    `calibration` and `check` are the positions for INT8 and for the report. Where the first is None
+    one half of the standard positions calibrates and, unless `check` is given, the other half
+    checks. Raises ModelError for a version that has no KataGo net, or one that is damaged.
     """
 
     def __init__(
@@ -113,14 +114,14 @@ class Builder:
         catalog: Catalog,
         ref: str,
         *,
-        calibration: Positions | None = None,
         check: Positions | None = None,
         progress: OnStep = lambda _what, _done, _total: None,
         again: bool = False,
     ) -> None:
         self.catalog, self.ref, self.again, self.progress = catalog, ref, again, progress
         self.source = source_of(catalog.get(ref))
-        self._given = calibration, check
+        self.calibration: Positions | None = None
+        self.check = check
         self._folder = tempfile.TemporaryDirectory(dir=catalog.store.incoming, prefix="build-")
         self.folder = Path(self._folder.name)
         self._reference: dict[float, tuple[Answers, ...]] = {}
@@ -132,26 +133,28 @@ class Builder:
         self._folder.cleanup()
 
     @cached_property
+    def path(self) -> Path:
+        """The net's file, under its own name: names tell KataGo's kinds of files apart."""
+        path = self.folder / self.source.filename
+        path.symlink_to(self.catalog.store.check(self.source.sha256, self.source.size).resolve())
+        return path
+
+    @cached_property
     def net(self) -> Net:
         """The net of the version."""
         self.progress(f"reading {self.source.filename}", 0, 1)
-        path = self.folder / self.source.filename
-        path.symlink_to(self.catalog.store.check(self.source.sha256, self.source.size).resolve())
-        net = reader.read(path)
+        net = reader.read(self.path)
         self.progress(f"reading {self.source.filename}", 1, 1)
         return net
 
     @cached_property
     def work(self) -> Work:
         """What the formats have at hand."""
-        calibration, check = self._given
-        if calibration is None and check is None:
-            calibration, check = positions.halves(positions.standard())
-        elif check is None:
-            check = positions.standard()
-        elif calibration is None:
-            calibration = positions.standard()
-        assert calibration is not None  # noqa: S101 - one of the three branches gave it
+        calibration, check = self.calibration, self.check
+        if calibration is None:
+            calibration, others = positions.halves(positions.standard())
+            check = check or others
+        check = check or positions.standard()
         return Work(self.folder, calibration, check, self.progress)
 
     def build(self, wanted: Sequence[Recipe]) -> Iterator[Built]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,4 +39,5 @@ def write_golden(net: Net, shape: Shape, positions: Positions, path: Path) -> No
                 rows.setdefault(f"input:{name}", []).append(values)
         for name, values in answered:
             rows.setdefault(f"output:{name}", []).append(values)
-    np.savez_compressed(path, **{name: np.concatenate(parts) for name, parts in rows.items()})
+    arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in rows.items()}
+    np.savez_compressed(path, **arrays)
