@@ -127,7 +127,7 @@ def _check(version: int, kind: str, channels: int, tip: str, *, meta: bool) -> N
     ):
         if wrong:
             kinds, tips = ", ".join(KINDS), ", ".join(TIPS)
-            raise ModelError(message, hint=f"kinds are {kinds}; tips are {tips}; versions 8 to 17")
+            raise ModelError(message, hint=f"Kinds are {kinds}; tips are {tips}; versions 8 to 17.")
 
 
 def _usual_activation(version: int, kind: str, tip: str) -> Activation:

@@ -54,10 +54,10 @@ FIRST_VERSION = VERSIONS[0]
 
 LARGEST_KERNEL = 37
 LARGEST_DILATION = 19
-MOST_BLOCKS = 10_000
+MOST_BLOCKS = 4096
 DEEPEST_NESTING = 8
 
-TOO_NEW = "a newer KataGo wrote it for what this reader does not know; use a net of version 8 to 17"
+TOO_NEW = "It was made for a newer KataGo; use another net, of version 8 to 17."
 
 # How a file's name says what it holds: (suffix, packed by gzip, weights are binary).
 FILE_KINDS = (
@@ -98,7 +98,7 @@ def kind_of(path: Path) -> tuple[bool, bool]:
             return packed, binary
     raise ModelError(
         f"{path.name}: the name does not say what kind of net it is",
-        hint="KataGo's nets are named .bin.gz, .txt.gz, .bin or .txt",
+        hint="KataGo's nets are named .bin.gz, .txt.gz, .bin or .txt.",
     )
 
 
@@ -115,6 +115,7 @@ class _Reader:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
         self.version = 0
+        self.blocks = 0
 
     def net(self) -> Net:
         tokens = self.tokens
@@ -123,7 +124,7 @@ class _Reader:
         if self.version not in VERSIONS:
             tokens.fail(
                 f"is of version {self.version}",
-                hint=f"nets of version {VERSIONS[0]} to {VERSIONS[-1]} can be read",
+                hint=f"Versions {VERSIONS[0]} to {VERSIONS[-1]} can be read; use another net.",
             )
         tokens.same("the number of spatial inputs", SPATIAL_INPUTS)
         tokens.same("the number of global inputs", GLOBAL_INPUTS)
@@ -247,11 +248,14 @@ class _Reader:
     # The kinds of blocks.
 
     def block(self, channels: int, depth: int) -> Block:
+        self.blocks += 1
+        if self.blocks > MOST_BLOCKS:
+            self.tokens.fail(f"there are more than {MOST_BLOCKS} blocks")
         kind = self.tokens.word("the kind of a block")
         if kind not in _BLOCKS:
             known = ", ".join(_BLOCKS)
             self.tokens.fail(
-                f"is followed by a block of unknown kind {kind[:40]!r}", hint=f"known are {known}"
+                f"is followed by a block of unknown kind {kind[:40]!r}", hint=f"Known are {known}."
             )
         return _BLOCKS[kind](self, channels, depth)
 
@@ -401,7 +405,7 @@ class _Reader:
             return Act(name, Activation(kind))
         except ValueError:
             known = ", ".join(Activation)
-            self.tokens.fail(f"is of unknown kind {kind[:40]!r}", hint=f"known are {known}")
+            self.tokens.fail(f"is of unknown kind {kind[:40]!r}", hint=f"Known are {known}.")
 
     def count(self, what: str, expected: int | None) -> int:
         return self.tokens.integer(what) if expected is None else self.tokens.same(what, expected)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MARK = b"@BIN@"
 WHITESPACE = b" \t\n\v\f\r"
-DAMAGED = "fetch the file again: it is damaged, or no net of KataGo's"
+DAMAGED = "Fetch the file again: it is damaged, or no net of KataGo's."
 
 # Weights hardly pack, so a real net unpacks to about its own size, a text net to three times that.
 MOST_UNPACKED = 1 << 31
@@ -57,7 +57,7 @@ class Tokens:
         self._before = 0
         try:
             if not path.is_file():
-                raise ModelError(f"{path} is no file", hint="give the path of a KataGo net")
+                raise ModelError(f"{path} is no file", hint="Give the path of a KataGo net.")
             self._file: BinaryIO = path.open("rb")
             size = path.stat().st_size
         except OSError as exc:
@@ -86,7 +86,7 @@ class Tokens:
         self._skip_whitespace(what)
         parts, length = [], 0
         while self._more():
-            found = _end_of_word(self._chunk, self._at)
+            found = _end_of(_WORD, self._chunk, self._at)
             parts.append(self._chunk[self._at : found])
             length += found - self._at
             self._at = found
@@ -149,11 +149,9 @@ class Tokens:
         """Make sure that nothing but whitespace is left."""
         self.record = "the end"
         while self._more():
-            rest = self._chunk[self._at :].lstrip(WHITESPACE)
-            if rest:
-                self._at = len(self._chunk) - len(rest)
+            self._at = _end_of(_GAP, self._chunk, self._at)
+            if self._at < len(self._chunk):
                 self.fail("the net ends here, but the file goes on")
-            self._at = len(self._chunk)
 
     # Blocks of floats.
 
@@ -172,8 +170,7 @@ class Tokens:
         view[:done] = self._chunk[self._at : self._at + done]
         self._at += done
         while done < len(view):
-            wanted = view[done : done + LARGE_CHUNK]
-            got = self._read(len(wanted))
+            got = self._read(min(LARGE_CHUNK, len(view) - done))
             if not got:
                 self.fail(f"expected {count} floats, the file ends after {done // 4}")
             view[done : done + len(got)] = got
@@ -189,7 +186,7 @@ class Tokens:
         if at < 0 or seen.strip(WHITESPACE + b"@"):
             self.fail(
                 f"expected a block of floats (@BIN@), found {seen[:20]!r}",
-                hint=f"if its weights are text, name it .txt.gz or .txt; else {DAMAGED}",
+                hint=f"If its weights are text, name it .txt.gz or .txt. {DAMAGED}",
             )
         mark = b"@"
         while len(mark) < len(MARK) and self._more():
@@ -220,7 +217,7 @@ class Tokens:
         first = next(word for word in words if math.isnan(_as_float(word.decode("latin-1"))))
         self.fail(
             f"expected floats as text, found {first[:20]!r}",
-            hint=f"if its weights are binary, name it .bin.gz or .bin; else {DAMAGED}",
+            hint=f"If its weights are binary, name it .bin.gz or .bin. {DAMAGED}",
         )
 
     def _words(self, count: int) -> Iterator[list[bytes]]:
@@ -245,9 +242,8 @@ class Tokens:
 
     def _skip_whitespace(self, what: str) -> None:
         while self._more():
-            rest = self._chunk[self._at :].lstrip(WHITESPACE)
-            self._at = len(self._chunk) - len(rest)
-            if rest:
+            self._at = _end_of(_GAP, self._chunk, self._at)
+            if self._at < len(self._chunk):
                 return
         self.fail(f"expected {what}, the file ends")
 
@@ -299,11 +295,12 @@ class _Unpacked:
 
 
 WHITESPACE_BYTES = tuple(WHITESPACE[i : i + 1] for i in range(len(WHITESPACE)))
+_GAP = re.compile(rb"[ \t\n\v\f\r]*")
 _WORD = re.compile(rb"[^ \t\n\v\f\r]*")
 
 
-def _end_of_word(data: bytes, start: int) -> int:
-    found = _WORD.match(data, start)
+def _end_of(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
+    found = pattern.match(data, start)
     return found.end() if found else start
 
 

@@ -145,7 +145,7 @@ def _check(net: Net) -> None:
         if has and version < first:
             raise ModelError(
                 f"{net.name}: a net of version {version} cannot hold {what}",
-                hint=f"make it version {first} or later",
+                hint=f"Make it version {first} or later.",
             )
 
 

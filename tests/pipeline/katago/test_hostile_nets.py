@@ -8,6 +8,7 @@ import re
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ LIES = {
     "an infinite factor": ("40.0\n0.25", "40.0\n1e999", "found '1e999'"),
     "a newer meta encoder": ("150.0\n1\n0", "150.0\n2\n0", "version of the meta encoder"),
     "an unknown option": ("150.0\n1\n0\n0", "150.0\n1\n0\n1", "unused number to be 0, found 1"),
-    "no blocks": ("trunk\n6\n8\n", "trunk\n0\n8\n", "number of blocks, 1 to 10000, found '0'"),
+    "no blocks": ("trunk\n6\n8\n", "trunk\n0\n8\n", "number of blocks, 1 to 4096, found '0'"),
     "too few blocks": ("trunk\n6\n8\n", "trunk\n5\n8\n", "batch norm|RMS norm"),
     "too many blocks": ("trunk\n6\n8\n", "trunk\n7\n8\n", "a block of unknown kind 'tip'"),
     "countless blocks": ("trunk\n6\n8\n", "trunk\n99999999999\n8\n", "number of blocks"),
@@ -282,6 +283,15 @@ def test_blocks_inside_blocks_without_end(reads, contents):
     refused(reads(data[:inner] + level * 7), "the file ends")
     refused(reads(data[:inner] + level * 8), "blocks are nested more than 8 deep")
     refused(reads(data[:inner] + level * 2000), "blocks are nested more than 8 deep")
+
+
+def test_blocks_without_number(tmp_path):
+    net = random_net(seed=1, kind="nested-transformer", channels=8, blocks=1)
+    (nested,) = net.trunk.blocks
+    many = replace(nested, blocks=nested.blocks[1:] * 100)
+    write(replace(net, trunk=replace(net.trunk, blocks=(many,) * 41)), tmp_path / "net.bin")
+    with pytest.raises(ModelError, match="there are more than 4096 blocks"):
+        read(tmp_path / "net.bin")
 
 
 # Memory and time.
