@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import weakref
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -72,10 +73,11 @@ class KataGo:
     """A running `katago analysis`, for any number of threads.
 
     `config` is a config file, or the settings themselves: these need to name only what shall
-    differ from `DEFAULTS`. `override` holds settings that beat those of the config; winrates are
-    Black's unless it says otherwise. `args` are further words of the command line, `env` further
-    environment variables. The constructor returns when the engine is ready: the first start on a
-    machine may tune for minutes, so `start_timeout` (seconds) is generous.
+    differ from `DEFAULTS`. `override` holds settings that beat those of the config. Winrates are
+    Black's, whatever a config file says, unless a setting given here says otherwise. `args` are
+    further words of the command line, `env` further environment variables. The constructor
+    returns when the engine is ready: the first start on a machine may tune for minutes, so
+    `start_timeout` (seconds) is generous.
 
     An engine that ends by itself is started again for the next query. Queries that it had are
     asked once more; those that lose a second engine fail with EngineEndedError. After `restarts`
@@ -170,8 +172,10 @@ class KataGo:
 
         Raises EngineTimeoutError after `timeout` seconds, which ends the search too.
         """
+        began = time.monotonic()
+        self._refuse_callback()
         search = self.submit(query, timeout=timeout, report=report, report_every=report_every)
-        return self._wait(search, timeout)
+        return _wait(search, timeout, began)
 
     def submit(
         self,
@@ -227,10 +231,12 @@ class KataGo:
         self._action("clear_cache", timeout)
 
     def _action(self, what: str, timeout: float | None) -> Mapping[str, Any]:
+        began = time.monotonic()
+        self._refuse_callback()
         future: Future[Mapping[str, Any]] = Future()
         name = f"a{next(self._names)}"
         self._send(Ticket(name, analysis.action(name, what), future, resolve=_document), timeout)
-        return self._wait(future, timeout)
+        return _wait(future, timeout, began)
 
     def _send(self, ticket: Ticket, timeout: float | None) -> None:
         self._supervisor.put(ticket, timeout)
@@ -242,22 +248,28 @@ class KataGo:
 
         ticket.future.add_done_callback(drop)
 
-    def _wait(self, future: Future[_Result], timeout: float | None) -> _Result:
+    def _refuse_callback(self) -> None:
         if self._supervisor.inside:
-            future.cancel()
             raise EngineError(
                 "a callback cannot wait for an answer: it runs in the thread that brings it",
                 hint="Use submit with a callback of its own.",
             )
-        try:
-            return future.result(timeout)
-        except TimeoutError:
-            if not future.cancel():  # it came just now
-                return future.result()
-            raise EngineTimeoutError(f"no answer within {timeout:g} s") from None
-        except BaseException:
-            future.cancel()
-            raise
+
+
+def _wait(future: Future[_Result], timeout: float | None, began: float) -> _Result:
+    """The future's result within `timeout` seconds after the moment `began`, or it is cancelled."""
+    left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
+    try:
+        return future.result(left)
+    except TimeoutError:
+        if not future.cancel():  # it came just now
+            return future.result()
+        raise EngineTimeoutError(
+            f"no answer within {timeout:g} s", hint="Give it more time, or fewer visits."
+        ) from None
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def _config_words(
