@@ -1,4 +1,4 @@
-"""The process that measures one artifact: it loads nothing but what runs it.
+"""The process that measures one artifact, apart from the one that built it.
 
 `python -m orchestrator.pipeline.measuring ORDER` prints what it found as JSON; see
 `runners.measure`.
