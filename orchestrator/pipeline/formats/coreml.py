@@ -24,12 +24,14 @@ from orchestrator.pipeline.katago.net import (
     NestedBottleneckBlock,
 )
 from orchestrator.pipeline.katago.network import forward
-from orchestrator.pipeline.quantize.layers import ends
+from orchestrator.pipeline.quantize.layers import ends, layers
+from orchestrator.pipeline.quantize.weights import nearest
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from orchestrator.pipeline.interpreters.onnx import StoredWeight
     from orchestrator.pipeline.katago.net import Block, Net
     from orchestrator.pipeline.katago.network import Shape
 
@@ -40,6 +42,8 @@ EXTRA = "build"
 FP16_CHANNELS = 320
 
 _MODEL, _WEIGHTS = "com.apple.CoreML/model.mlmodel", "com.apple.CoreML/weights"
+# It makes FP32 parameters for FP16 inputs, which is an error.
+_FP32_ONLY = "common::fuse_elementwise_to_batchnorm"
 # ZIP archives cannot tell an earlier time.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
@@ -53,23 +57,23 @@ def write(
     *,
     batch: int = 1,
     free_batch: bool = False,
-    keep: Collection[str] | None = None,
+    stored: Mapping[str, StoredWeight] | None = None,
 ) -> None:
     """Write the net to `path`, which ends in `.mlpackage.zip`, for `batch` rows at once.
 
     `fp16` computes in FP16, but for the statistics of RMSNorm, the trunk's tip and the heads; a
     transformer narrower than `FP16_CHANNELS` is stored in FP16 and computed in FP32. `int8` is
-    `fp16` with weights in INT8 by channel, but for the layers in `keep`: unless told the stem and
-    the heads. `free_batch` takes 1 to `batch` rows, which keeps Core ML off the Neural Engine.
+    `fp16` with weights in INT8 by channel: those that `stored` gives by layer name, or, unless
+    told, all but the stem's and the heads', to the nearest step. `free_batch` takes 1 to `batch`
+    rows, which keeps Core ML off the Neural Engine.
 
     Raises ModelError without the `build` extra.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"no precision is called {precision}")
     with quiet():
-        model = _model(net, shape, precision, (1 if free_batch else batch, batch))
-        if precision == "int8":
-            model = _rounded(model, ends(net) if keep is None else keep)
+        small = _stored(net, shape, precision) if stored is None else stored
+        model = _model(net, shape, precision, (1 if free_batch else batch, batch), small)
     spec = model.get_spec()
     about = spec.description.metadata
     about.shortDescription, about.versionString = net.name, str(net.version)
@@ -78,7 +82,22 @@ def write(
     _pack(path, spec.SerializeToString(deterministic=True), Path(model.weights_dir))
 
 
-def _model(net: Net, shape: Shape, precision: str, batches: tuple[int, int]) -> Any:
+def _stored(net: Net, shape: Shape, precision: str) -> dict[str, StoredWeight]:
+    """The weights that the file keeps smaller, each rounded by itself."""
+    if precision == "fp32":
+        return {}
+    every = layers(net, shape.optimism)
+    kept = every.keys() if precision == "fp16" else ends(net)
+    return nearest(net, kept=kept, optimism=shape.optimism)
+
+
+def _model(
+    net: Net,
+    shape: Shape,
+    precision: str,
+    batches: tuple[int, int],
+    stored: Mapping[str, StoredWeight],
+) -> Any:
     """The net as a coremltools model."""
     coremltools = need("coremltools", EXTRA)
     interpreter = need("orchestrator.pipeline.interpreters.mil", EXTRA)
@@ -95,17 +114,21 @@ def _model(net: Net, shape: Shape, precision: str, batches: tuple[int, int]) -> 
         if name in widths
     ]
     computed = "fp32" if precision == "fp32" or _needs_fp32(net) else "fp16"
-    ops = interpreter.MilOperations(computed, "fp32" if precision == "fp32" else "fp16")
+    ops = interpreter.MilOperations(computed, stored)
     program = interpreter.program(
         {name: (most if least == most else None, *lengths) for name, lengths in widths.items()},
         lambda inputs: forward(net, ops, inputs, shape, computed),
     )
+    passes = coremltools.PassPipeline()
+    if computed == "fp16":
+        passes.remove_passes({_FP32_ONLY})
     return coremltools.convert(
         program,
         source="milinternal",
         convert_to="mlprogram",
         inputs=types,
         compute_precision=coremltools.precision.FLOAT32,  # the program says itself what is FP16
+        pass_pipeline=passes,
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,
     )
@@ -121,20 +144,6 @@ def _attends(blocks: Sequence[Block]) -> bool:
         or (isinstance(block, NestedBottleneckBlock) and _attends(block.blocks))
         for block in blocks
     )
-
-
-def _rounded(model: Any, keep: Collection[str]) -> Any:
-    """The model with weights in INT8, but for the layers in `keep`."""
-    optimize = need("coremltools.optimize.coreml", EXTRA)
-    interpreter = need("orchestrator.pipeline.interpreters.mil", EXTRA)
-    rounding = optimize.OpLinearQuantizerConfig(
-        mode="linear_symmetric", dtype="int8", granularity="per_channel"
-    )
-    config = optimize.OptimizationConfig(
-        global_config=rounding,
-        op_name_configs={interpreter.weight_name(name): None for name in keep},
-    )
-    return optimize.linear_quantize_weights(model, config)
 
 
 def _pack(path: Path, model: bytes, weights: Path) -> None:

@@ -16,19 +16,27 @@ import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.metadata import metadata
 from orchestrator.pipeline.formats.quiet import quiet
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
 from orchestrator.pipeline.quantize.layers import ends
+from orchestrator.pipeline.quantize.weights import nearest
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from orchestrator.pipeline.interpreters.onnx import StoredWeight
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
+
+    Floats = NDArray[np.float32]
 
 SIGNATURE = "serving_default"
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -39,6 +47,7 @@ EXTRA = "build"
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 # How the converter names the weights of a layer of TorchNet.
 _LAYER = re.compile(r"(?:Conv2d|Linear)_([^;]+);")
+_MATRIX = 2
 _WEIGHED = ("CONV_2D", "FULLY_CONNECTED")
 
 
@@ -50,33 +59,37 @@ def write(
     *,
     batch: int = 1,
     dynamic: bool = False,
-    keep: Collection[str] | None = None,
+    stored: Mapping[str, StoredWeight] | None = None,
 ) -> None:
     """Write the net to `path` for `batch` rows at once.
 
-    `fp16` and `int8` are how weights are stored, `int8` by channel; the layers named in `keep`,
-    unless told the stem and the heads, stay FP32 in `int8`. The CPU computes in FP32, or, with
-    `dynamic`, in INT8 with activations rounded by their range in each run.
+    `fp16` and `int8` are how weights are stored, `int8` by channel: those that `stored` gives by
+    layer name, or, unless told, all but the stem's and the heads', to the nearest step. The CPU
+    computes in FP32, or, with `dynamic`, in INT8 with activations rounded by their range in each
+    run.
 
     Raises ModelError without the `build` extra.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"no precision is called {precision}")
     shape = replace(shape, softplus=False)
-    model = convert(net, shape, batch)
+    if stored is None and precision == "int8":
+        stored = nearest(net, kept=ends(net), optimism=shape.optimism)
+    model = convert(net, shape, batch, stored)
     if precision == "fp16":
         model = _halved(model)
     elif precision == "int8":
-        keep = ends(net) if keep is None else keep
-        model = _rounded(model, keep, dynamic=dynamic)
+        model = _rounded(model, stored or {}, dynamic=dynamic)
     path.write_bytes(model)
     with zipfile.ZipFile(path, "a") as archive:
         said = json.dumps(metadata(net, shape, precision), indent=2, ensure_ascii=False)
         archive.writestr(zipfile.ZipInfo(METADATA, _NO_TIME), f"{said}\n")
 
 
-def convert(net: Net, shape: Shape, batch: int = 1) -> bytes:
-    """The net as an FP32 model without metadata."""
+def convert(
+    net: Net, shape: Shape, batch: int = 1, stored: Mapping[str, StoredWeight] | None = None
+) -> bytes:
+    """The net as an FP32 model without metadata, with the weights that `stored` stands for."""
     with quiet():
         torch, litert_torch = need("torch", EXTRA), need("litert_torch", EXTRA)
         module = need("orchestrator.pipeline.interpreters.torch", EXTRA)
@@ -87,9 +100,22 @@ def convert(net: Net, shape: Shape, batch: int = 1) -> bytes:
             **({"input_meta": (META_INPUTS,)} if net.has_meta else {}),
         }
         rows = {name: torch.zeros(batch, *lengths[name]) for name in INPUTS if name in lengths}
-        named = module.NamedOutputs(module.TorchNet(net, shape)).eval()
-        made = litert_torch.signature(SIGNATURE, named, sample_kwargs=rows).convert()
-        return bytes(made.model_content())
+        made = module.TorchNet(net, shape)
+        for name, weight in (stored or {}).items():
+            layer = made.layers[module.layer_key(name)]
+            layer.weight.data = torch.from_numpy(_floats(weight))
+        named = module.NamedOutputs(made).eval()
+        model = litert_torch.signature(SIGNATURE, named, sample_kwargs=rows).convert()
+        return bytes(model.model_content())
+
+
+def _floats(stored: StoredWeight) -> Floats:
+    """The weights in FP32, outputs first."""
+    numbers = stored.numbers.astype(np.float32)
+    numbers = numbers.T if numbers.ndim == _MATRIX else numbers
+    if stored.scale is not None:
+        numbers = numbers * stored.scale.reshape(-1, *[1] * (numbers.ndim - 1))
+    return np.ascontiguousarray(numbers, np.float32)
 
 
 def _halved(model: bytes) -> bytes:
@@ -97,45 +123,60 @@ def _halved(model: bytes) -> bytes:
     with quiet():
         quantizer = need("ai_edge_quantizer.quantizer", EXTRA)
         work = quantizer.Quantizer(model)
-        for operation in _WEIGHED:
-            work.add_weight_only_config(
-                ".*",
-                quantizer.qtyping.TFLOperationName(operation),
-                num_bits=16,
-                algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
-            )
-        return bytes(_made(work))
+        _halve(quantizer, work, ".*")
+        return _made(work)
 
 
-def _rounded(model: bytes, keep: Collection[str], *, dynamic: bool) -> bytes:
-    """The model with weights in INT8, but for the layers in `keep`."""
+def _rounded(model: bytes, stored: Mapping[str, StoredWeight], *, dynamic: bool) -> bytes:
+    """The model with weights kept as `stored` tells, from which it was converted.
+
+    The converter has multiplied outputs by the norms that follow; the steps are found again from
+    the weights themselves.
+    """
     with quiet():
         quantizer = need("ai_edge_quantizer.quantizer", EXTRA)
-        keys = need("orchestrator.pipeline.interpreters.torch", EXTRA)
+        interpreter = need("orchestrator.pipeline.interpreters.torch", EXTRA)
+        weights = {interpreter.layer_key(name): weight for name, weight in stored.items()}
         work = quantizer.Quantizer(model)
         add = work.add_dynamic_config if dynamic else work.add_weight_only_config
-        for operation in _WEIGHED:
-            add(".*", quantizer.qtyping.TFLOperationName(operation), num_bits=8)
-        for output in _outputs_of(model, {keys.layer_key(name) for name in keep}):
-            work.update_quantization_recipe(
-                f"^{re.escape(output)};$",
-                quantizer.qtyping.TFLOperationName.ALL_SUPPORTED,
-                algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE,
-            )
-        return bytes(_made(work))
+        for operation, output, layer in _layers(model, weights):
+            scope = f"^{re.escape(output)};$"
+            if weights[layer].scale is None:
+                _halve(quantizer, work, scope)
+            else:
+                add(
+                    scope,
+                    quantizer.qtyping.TFLOperationName(operation),
+                    num_bits=8,
+                    algorithm_key=quantizer.AlgorithmName.DEQUANTIZED_WEIGHT_RECOVERY,
+                )
+        return _made(work)
+
+
+def _halve(quantizer: Any, work: Any, scope: str) -> None:
+    for operation in _WEIGHED:
+        work.add_weight_only_config(
+            scope,
+            quantizer.qtyping.TFLOperationName(operation),
+            num_bits=16,
+            algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING,
+        )
 
 
 def _made(quantizer: Any) -> bytes:
     made = quantizer.quantize(enable_progress_bar=False, enable_progress_report=False)
-    return made.quantized_model
+    return bytes(made.quantized_model)
 
 
-def _outputs_of(model: bytes, keys: Collection[str]) -> Iterator[str]:
-    """The names of what the layers called `keys` give, by which the quantizer knows them."""
+def _layers(model: bytes, keys: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """The kind, the output's name, by which the quantizer knows it, and the key of each layer."""
     schema = need("ai_edge_litert.schema_py_generated", EXTRA)
-    graph = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
+    kinds = {getattr(schema.BuiltinOperator, kind): kind for kind in _WEIGHED}
+    content = schema.ModelT.InitFromPackedBuf(model, 0)
+    graph = content.subgraphs[0]
     names = [tensor.name.decode() for tensor in graph.tensors]
     for operator in graph.operators:
-        weights = [names[tensor] for tensor in operator.inputs[1:2]]
-        if any(layer in keys for name in weights for layer in _LAYER.findall(name)):
-            yield names[operator.outputs[0]]
+        kind = kinds.get(content.operatorCodes[operator.opcodeIndex].builtinCode)
+        if kind is not None:
+            for key in set(_LAYER.findall(names[operator.inputs[1]])).intersection(keys):
+                yield kind, names[operator.outputs[0]], key

@@ -12,6 +12,7 @@ import numpy as np
 from coremltools.converters.mil._deployment_compatibility import AvailableTarget
 from coremltools.converters.mil.mil import Builder, Function, Program, get_new_symbol, types
 
+from orchestrator.pipeline.katago.net import MatMul
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from orchestrator.pipeline.katago.net import Conv, MatMul
+    from orchestrator.pipeline.interpreters.onnx import StoredWeight
+    from orchestrator.pipeline.katago.net import Conv
     from orchestrator.pipeline.tensors import Outputs
 
     Floats = NDArray[np.float32]
@@ -31,12 +33,14 @@ Value = Any
 class MilOperations:
     """See Operations; tensors are variables of the MIL function that is being built.
 
-    `precision` `fp16` computes in FP16 and widens where it is asked to. `stored` `fp16` with an
-    FP32 `precision` has weights in FP16 that Core ML widens when it loads them.
+    `precision` `fp16` computes in FP16 and widens where it is asked to. `stored` says by layer name
+    which weights are kept smaller than they are computed with: Core ML unpacks them.
     """
 
-    def __init__(self, precision: str = "fp32", stored: str = "fp32") -> None:
-        self.precision, self.stored = precision, stored
+    def __init__(
+        self, precision: str = "fp32", stored: Mapping[str, StoredWeight] | None = None
+    ) -> None:
+        self._precision, self._stored = precision, stored or {}
 
     def conv(self, x: Value, layer: Conv) -> Value:
         """See Operations."""
@@ -45,7 +49,7 @@ class MilOperations:
         pad_y, pad_x = step_y * (size_y // 2), step_x * (size_x // 2)
         return Builder.conv(
             x=x,
-            weight=self._weight(layer.weights.transpose(3, 2, 0, 1), x, layer.name),
+            weight=self._weight(layer, (3, 2, 0, 1), x),
             pad_type="custom",
             pad=[pad_y, pad_y, pad_x, pad_x],
             dilations=list(layer.dilation),
@@ -53,7 +57,7 @@ class MilOperations:
 
     def linear(self, x: Value, layer: MatMul) -> Value:
         """See Operations."""
-        return Builder.linear(x=x, weight=self._weight(layer.weights.T, x, layer.name))
+        return Builder.linear(x=x, weight=self._weight(layer, (1, 0), x))
 
     def matmul(self, x: Value, y: Value) -> Value:
         """See Operations."""
@@ -61,7 +65,7 @@ class MilOperations:
 
     def constant(self, values: Floats, like: Value, name: str) -> Value:  # noqa: ARG002 - MIL numbers its constants
         """See Operations."""
-        return Builder.const(val=np.array(values, _numpy_type(like), order="C"))
+        return Builder.const(val=_packed(values, _numpy_type(like)))
 
     def add(self, x: Value, y: Value) -> Value:
         """See Operations."""
@@ -151,17 +155,29 @@ class MilOperations:
 
     def narrow(self, x: Value) -> Value:
         """See Operations."""
-        if self.precision == "fp32" or x.dtype == types.fp16:
+        if self._precision == "fp32" or x.dtype == types.fp16:
             return x
         return Builder.cast(x=x, dtype="fp16")
 
-    def _weight(self, values: Floats, x: Value, name: str) -> Value:
-        """The weights of the layer called `name` in the precision of `x`."""
-        name = weight_name(name)
-        if self.stored == "fp16" and x.dtype == types.fp32:
-            halved = np.array(values, np.float16, order="C")
-            return Builder.constexpr_cast(source_val=halved, output_dtype="fp32", name=name)
-        return Builder.const(val=np.array(values, _numpy_type(x), order="C"), name=name)
+    def _weight(self, layer: Conv | MatMul, axes: tuple[int, ...], x: Value) -> Value:
+        """The layer's weights with the outputs first, which `axes` bring there, as `x` has them."""
+        name, dtype = weight_name(layer.name), _numpy_type(x)
+        stored = self._stored.get(layer.name)
+        if stored is None:
+            return Builder.const(val=_packed(layer.weights.transpose(axes), dtype), name=name)
+        numbers = stored.numbers.T if isinstance(layer, MatMul) else stored.numbers
+        if stored.scale is not None:
+            return Builder.constexpr_affine_dequantize(
+                quantized_data=_packed(numbers, np.int8),
+                zero_point=np.int8(0),
+                scale=_packed(stored.scale, dtype),
+                axis=0,
+                name=name,
+            )
+        if dtype is np.float16:
+            return Builder.const(val=_packed(numbers, dtype), name=name)
+        halved = _packed(numbers, np.float16)
+        return Builder.constexpr_cast(source_val=halved, output_dtype="fp32", name=name)
 
 
 def program(
@@ -192,3 +208,8 @@ def weight_name(layer: str) -> str:
 
 def _numpy_type(like: Value) -> type[np.float16 | np.float32]:
     return np.float16 if like.dtype == types.fp16 else np.float32
+
+
+def _packed(values: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """A copy in `dtype`, laid out row by row."""
+    return np.array(values, dtype, order="C")
