@@ -1,8 +1,8 @@
 """A TensorRT engine from an ONNX file: by TensorRT-RTX without a GPU, by TensorRT on one.
 
 The precision is that of the ONNX file: each tensor keeps the type that it has there, and FP32 is
-not rounded to TF32. Two builds of the same file for the same GPU differ in a few bytes, so an
-engine is told by the sha256 of its ONNX file besides its own.
+not rounded to TF32. Two builds of one file for one GPU are not the same bytes (the library orders
+its kernels anew each time), so an engine also says the sha256 of the ONNX file it was made from.
 """
 
 from __future__ import annotations
