@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.common import Context, pass_context, table
+from orchestrator.cli.models import split_pairs
 from orchestrator.listing import count, names
 
 if TYPE_CHECKING:
@@ -41,27 +42,45 @@ class Column:
 @click.argument("ref", metavar="NAME@VERSION")
 @click.option("--measure", is_flag=True, help="Measure speed and memory here, now.")
 @click.option(
+    "--katago",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --measure: a KataGo on this machine, for KataGo nets.",
+)
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A config key for it; repeatable."
+)
+@click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Draw it into a .png or .svg as well.",
 )
 @pass_context
-def command(context: Context, ref: str, measure: bool, plot: Path | None) -> None:
+def command(
+    context: Context,
+    ref: str,
+    measure: bool,
+    katago: Path | None,
+    settings: tuple[str, ...],
+    plot: Path | None,
+) -> None:
     """What each artifact of a version costs and loses: size, speed, accuracy, side by side.
 
     Errors are those at the 99th percentile of the positions that the build checked with; -v adds
     the largest. An artifact with an error beyond its limit has a failed gate and is not deployed.
-    With --measure, speed and memory are measured on this machine now, ONNX and LiteRT where their
-    runtimes are installed; KataGo nets and engines for GPUs are measured on hosts, by `orchestrate
-    verify`.
+    With --measure, speed and memory are measured on this machine now, one position at a time: ONNX
+    and LiteRT where their runtimes are installed, KataGo nets by the KataGo that --katago names.
+    What does not run here is measured on hosts, by `orchestrate verify`.
     """
     from orchestrator.cli import fleet
     from orchestrator.pipeline.comparison import compare
 
     catalog = fleet.catalog(context)
     version = catalog.get(ref)
-    measured, missed = _measured(context, version) if measure else ({}, {})
+    pairs = split_pairs("--set", settings)
+    if (katago or pairs) and not measure:
+        raise click.UsageError("--katago and --set go with --measure")
+    measured, missed = _measured(context, version, katago, pairs) if measure else ({}, {})
     comparison = compare(version, measured)
     if plot is not None:
         from orchestrator.pipeline.plot import draw
@@ -77,7 +96,7 @@ def command(context: Context, ref: str, measure: bool, plot: Path | None) -> Non
 
 
 def _measured(
-    context: Context, version: ModelVersion
+    context: Context, version: ModelVersion, katago: Path | None, settings: dict[str, str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """New measurements by sha256, and the reasons why others have none, by artifact."""
     from rich.console import Console
@@ -86,12 +105,13 @@ def _measured(
     from orchestrator.pipeline.extras import need
 
     need("numpy", "onnx")
-    from orchestrator.pipeline.remeasure import remeasure
+    from orchestrator.pipeline.remeasure import Engine, remeasure
 
     measured, missed = {}, {}
+    engine = Engine(katago, settings) if katago else None
     store = fleet.catalog(context).store
     with Console(stderr=True).status(f"Measuring {version.ref}"):
-        for artifact, found in remeasure(version, store):
+        for artifact, found in remeasure(version, store, katago=engine):
             if isinstance(found, str):
                 missed[artifact.kind] = found
             else:

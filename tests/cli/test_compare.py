@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -18,6 +19,7 @@ from orchestrator.pipeline.formats import onnx
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
 from tests.history.test_history import outcome, publish, run_of
+from tests.katago_engine import TUNER, VERSION
 from tests.pipeline.built import MACHINE, built
 from tests.project import FleetProject
 
@@ -145,13 +147,30 @@ def test_what_this_machine_can_run_is_measured_now(orchestrate):
     assert list(document["not_measured"]) == ["katago fp32"]
 
 
-def test_a_file_that_is_damaged_is_not_measured(orchestrate, project):
-    for path in (project.root / "artifacts" / "store" / "sha256").rglob("*"):
-        if path.is_file():
-            path.chmod(0o600)
-            path.write_bytes(b"no net")
-    text = orchestrate("compare", REF, "--measure").stdout
-    assert "not measured now: katago fp32: katago files are not run here" in text
+def test_a_katago_on_this_machine_measures_its_nets(orchestrate, katago):
+    words = ("--measure", "--katago", str(katago), "--set", f"openclTunerFile={TUNER}")
+    document = json.loads(orchestrate("--json", "compare", REF, *words).stdout)
+    net, full, _ = document["artifacts"]
+    assert document["not_measured"] == {}
+    assert net["evals_per_s"] > 1
+    assert net["peak_rss_mb"] > 10
+    assert net["measured_on"].endswith(f"KataGo {VERSION}")
+    assert net["speed_ratio"] == pytest.approx(net["evals_per_s"] / full["evals_per_s"])
+
+
+def test_what_cannot_be_measured_is_told(orchestrate, project, tmp_path):
+    document = json.loads(orchestrate("--json", "compare", REF).stdout)
+    for entry in document["artifacts"][1:]:
+        digest = entry["sha256"]
+        path = project.root / "artifacts" / "store" / "sha256" / digest[:2] / digest
+        path.chmod(0o600)
+        path.write_bytes(b"no net")
+    program = tmp_path / "katago"
+    program.write_text("#!/bin/sh\necho no such GPU >&2\nexit 1\n")
+    program.chmod(0o755)
+    words = ("--measure", "--katago", str(program))
+    text = orchestrate("compare", REF, *words, width=1000).stdout
+    assert f"katago fp32: {program} does not start: exit 1: no such GPU" in text
     assert "not measured now: onnx fp32: " in text
     assert "is damaged" in text
 
@@ -161,6 +180,7 @@ def test_a_file_that_is_damaged_is_not_measured(orchestrate, project):
     [
         (["compare", "go@v2"], ModelError, "go has no version v2"),
         (["compare", REF, "--plot", "x.pdf"], UsageError, "a figure is written as"),
+        (["compare", REF, "--set", "a=b"], click.UsageError, "go with --measure"),
         (["checklist", "go@v2"], ModelError, "go has no version v2"),
     ],
 )
