@@ -6,6 +6,7 @@ The walk over the net happens once, when the module is made: `TorchOperations` w
 
 from __future__ import annotations
 
+import keyword
 import operator
 import re
 from typing import TYPE_CHECKING, Any, cast
@@ -87,7 +88,7 @@ class NamedOutputs(nn.Module):
 def layer_key(name: str) -> str:
     """The key of a layer in `TorchNet.layers`: its name in letters that PyTorch lets be a key."""
     key = re.sub(r"[^A-Za-z0-9_/]", "_", name.replace(".", "/"))
-    return f"{key}_" if hasattr(nn.ModuleDict, key) else key
+    return f"{key}_" if hasattr(nn.ModuleDict, key) or keyword.iskeyword(key) else key
 
 
 class TorchOperations:
