@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from orchestrator.lab import nets
+from tests import lab_nets as nets
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -391,8 +391,10 @@ def kind(artifact: Artifact) -> str:
 
 
 def gate(accuracy: Any) -> str:
-    """`pass: winrate p99 0.1 %, 2 % allowed`; empty for an artifact without a report."""
-    return ": ".join(part for part in (accuracy.get("gate"), accuracy.get("reason")) if part)
+    """`pass, closest: lead p99 0.2 points, 1 point allowed`; empty without a report."""
+    verdict, reason = accuracy.get("gate", ""), accuracy.get("reason", "")
+    separator = ", " if verdict == "pass" else ": "
+    return separator.join(part for part in (verdict, reason) if part)
 
 
 def pairs(values: Any) -> str:

@@ -167,7 +167,7 @@ def _taken(artifact: Artifact, engine: EngineSpec) -> str:
         why = artifact.accuracy.get("reason")
         return f"{by}, though its accuracy gate failed" + (f": {why}" if why else "")
     proof = artifact.accuracy.get("reason")
-    return by + (f"; {proof}" if proof else "")
+    return by + (f"; accuracy gate passed, {proof}" if proof else "")
 
 
 def _engine(

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.lab.processes import marked
 from tests.lab.test_server import wait_until
 
-DEMO = [sys.executable, "-u", "-m", "orchestrator.lab.demo"]
+DEMO = [sys.executable, "-u", "-m", "orchestrator.lab.demo", "--tiny"]
 
 
 @pytest.mark.timeout(400)
@@ -30,6 +30,7 @@ def test_the_demo_does_what_it_tells(tmp_path):
     assert "wrong answers: golden error" in done.stdout
     assert "aborted: 4 of 4 canaries did not pass" in done.stdout
     assert "v2 never reached the other hosts" in done.stdout
+    assert "unlike hosts run unlike artifacts" in done.stdout
     assert "the lab left nothing behind" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -29,7 +29,7 @@ class Nets:
 
 @pytest.fixture(scope="session")
 def nets(tmp_path_factory) -> Nets:
-    from orchestrator.lab import nets as lab
+    from tests import lab_nets as lab
 
     made = Nets(tmp_path_factory.mktemp("nets"))
     for seed, name in enumerate(["v1", "v2", "v3"]):

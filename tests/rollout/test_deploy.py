@@ -84,7 +84,7 @@ def test_explain_tells_why(sshd_fleet, make_project):
 
 
 def test_a_release_that_is_too_slow_goes_back(sshd_fleet, make_project, nets, tmp_path):
-    from orchestrator.lab import nets as lab
+    from tests import lab_nets as lab
 
     calm = tmp_path / "calm" / "proc" / "loadavg"
     calm.parent.mkdir(parents=True)

@@ -14,7 +14,6 @@ import pytest
 
 from orchestrator.errors import UnreachableError
 from orchestrator.fleet.profile import EngineSpec, VerifySpec
-from orchestrator.lab import nets
 from orchestrator.targets import connect
 from orchestrator.targets.connection import ConnectionSpec
 from orchestrator.verify import onnxruntime_smoke, verify
@@ -22,6 +21,7 @@ from orchestrator.verify.base import Subject
 from orchestrator.verify.baseline import Baseline
 from orchestrator.verify.onnxruntime import command, smoke
 from orchestrator.verify.result import Verdict
+from tests import lab_nets as nets
 from tests.onnx_models import other_inputs, small_net, with_nan
 
 CONFIG = "execution_provider = cpu\nintra_op_threads = 1\nbatch_size = 3\n"
