@@ -97,6 +97,8 @@ def test_the_bytes_depend_on_the_net_alone(tmp_path):
     for name in ("one.bin.gz", "other.bin.gz"):
         write(random_net(seed=3, kind="gpool"), tmp_path / name)
     assert (tmp_path / "one.bin.gz").read_bytes() == (tmp_path / "other.bin.gz").read_bytes()
+    packed_at = (tmp_path / "one.bin.gz").read_bytes()[4:8]
+    assert packed_at == bytes(4)
     write(random_net(seed=4, kind="gpool"), tmp_path / "other.bin.gz")
     assert (tmp_path / "one.bin.gz").read_bytes() != (tmp_path / "other.bin.gz").read_bytes()
 
