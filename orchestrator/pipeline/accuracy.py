@@ -15,7 +15,7 @@ import numpy as np
 
 from orchestrator.errors import ModelError
 from orchestrator.pipeline.answers import Answers, answers, legal_moves
-from orchestrator.pipeline.positions import cropped, framed
+from orchestrator.pipeline.positions import cropped, framed, with_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -110,11 +110,14 @@ class Report:
 def evaluate(runner: Runner, positions: Positions, net: Net) -> tuple[Answers, ...]:
     """The runner's answers to each batch that its shape fits, in their order.
 
+    A HumanSL net is told of players of all ranks where the positions tell of none.
     Raises ModelError where none fits.
     """
     fitting = positions.fitting(runner.shape)
     if not fitting.count:
         raise _none_fits(runner, positions)
+    if net.has_meta:
+        fitting = with_profiles(fitting)
     found = []
     for batch in fitting:
         if runner.shape is None:

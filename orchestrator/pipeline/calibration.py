@@ -261,4 +261,5 @@ def _named(paths: Iterable[Path]) -> str:
 
 
 def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    lines = [line.strip().removeprefix("what():").strip() for line in text.splitlines()]
+    return next((line for line in reversed(lines) if line), "")

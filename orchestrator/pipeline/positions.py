@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orchestrator.errors import ModelError
+from orchestrator.pipeline import humansl
 from orchestrator.pipeline.position_files import Rows, read_rows, write_rows
 from orchestrator.pipeline.tensors import Inputs, Outputs
 
@@ -142,6 +143,13 @@ def of_rows(parts: list[Rows]) -> Positions:
     return Positions(tuple(merged))
 
 
+def with_profiles(positions: Positions) -> Positions:
+    """The positions with inputs of HumanSL nets where they have none: players of all ranks."""
+    return Positions(
+        tuple(batch if batch.inputs.meta is not None else _profiled(batch) for batch in positions)
+    )
+
+
 def halves(positions: Positions) -> tuple[Positions, Positions]:
     """The earlier and the later half of the rows of each board; the first has the odd one.
 
@@ -192,3 +200,9 @@ def cropped(outputs: OutputArrays, batch: Batch, shape: Shape) -> OutputArrays:
     policy = np.concatenate([moves, outputs.policy[:, -1:]], axis=1)
     ownership = outputs.ownership[:, :, : batch.height, : batch.width]
     return Outputs(policy, outputs.value, outputs.misc, ownership)
+
+
+def _profiled(batch: Batch) -> Batch:
+    meta = humansl.profiles(len(batch), batch.height * batch.width)
+    inputs = Inputs(batch.inputs.spatial, batch.inputs.global_, meta)
+    return Batch(batch.height, batch.width, inputs)

@@ -13,6 +13,7 @@ from orchestrator.pipeline.accuracy import Answers, Report, Spread
 from orchestrator.pipeline.interpreters.numpy import Reference
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
+from orchestrator.pipeline.katago.random_net import random_net
 from orchestrator.pipeline.tensors import Inputs, Outputs
 from tests import golden_sets
 
@@ -205,6 +206,12 @@ class TestReport:
         found = accuracy.compare(known_, runner, some, net)
         assert found == accuracy.compare(runners.reference(net), runner, some, net)
         assert found.boards == {"9x9": 4}
+
+    def test_a_humansl_net_is_told_of_players(self, some):
+        net = random_net(seed=1, version=15, meta=True)
+        found = accuracy.compare(runners.reference(net), Framed(net, Shape()), some, net)
+        assert found.positions == 16
+        assert gate.judge(found).passed
 
     def test_no_position_fits(self, net, some):
         runner = Framed(net, Shape(11, 12, masked=False))
