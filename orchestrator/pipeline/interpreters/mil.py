@@ -170,7 +170,7 @@ class MilOperations:
             return Builder.constexpr_affine_dequantize(
                 quantized_data=_packed(numbers, np.int8),
                 zero_point=np.int8(0),
-                scale=_packed(stored.scale, dtype),
+                scale=_packed(stored.scale.reshape(-1), dtype),
                 axis=0,
                 name=name,
             )

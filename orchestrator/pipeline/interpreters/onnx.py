@@ -43,10 +43,11 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class StoredWeight:
-    """A layer's weights as the file holds them: `numbers` times `scale`, along the output axis.
+    """A layer's weights as the file holds them: `numbers` times `scale`.
 
-    `numbers` has the shape of the layer's weights in ONNX ([out, in, kY, kX] or [in, out]): int8
-    with a `scale` [out] float32, or float16 without one.
+    `numbers` are float16, or int8 with a `scale` float16 or float32 that broadcasts to them. Where
+    they have another shape than the layer's weights in ONNX ([out, in, kY, kX] or [in, out]), such
+    as [out, in / 64, 64, kY, kX], they are reshaped to it.
     """
 
     numbers: Numbers
@@ -88,7 +89,7 @@ class OnnxOperations:
         size_y, size_x = layer.weights.shape[:2]
         step_y, step_x = layer.dilation
         pad_y, pad_x = step_y * (size_y // 2), step_x * (size_x // 2)
-        weights = self._weights(layer, layer.weights.transpose(3, 2, 0, 1), x, axis=0)
+        weights = self._weights(layer, layer.weights.transpose(3, 2, 0, 1), x)
         attributes: dict[str, Any] = {"kernel_shape": [size_y, size_x]}
         if pad_y or pad_x:
             attributes["pads"] = [pad_y, pad_x, pad_y, pad_x]
@@ -100,7 +101,7 @@ class OnnxOperations:
 
     def linear(self, x: Value, layer: MatMul) -> Value:
         """See Operations."""
-        weights = self._weights(layer, layer.weights, x, axis=1)
+        weights = self._weights(layer, layer.weights, x)
         return self._node("MatMul", [self._read(x, layer), weights], x.dtype, layer.name)
 
     def matmul(self, x: Value, y: Value) -> Value:
@@ -227,18 +228,30 @@ class OnnxOperations:
             )
         return self._shared[key]
 
-    def _weights(self, layer: Conv | MatMul, weights: Numbers, like: Value, axis: int) -> Value:
+    def _weights(self, layer: Conv | MatMul, weights: Numbers, like: Value) -> Value:
         name = f"{layer.name}/weights"
         stored = self._stored.get(layer.name)
         if stored is None:
             return self._initializer(weights.astype(like.dtype), name)
-        numbers = self._initializer(stored.numbers, name)
-        if stored.scale is None:
-            return self._cast(numbers, like.dtype)
-        scale = self._initializer(stored.scale.astype(like.dtype), f"{layer.name}/scale")
-        return self._node(
-            "DequantizeLinear", [numbers, scale], like.dtype, f"{layer.name}/dequantized", axis=axis
-        )
+        if layer.name in self._activations and stored.scale is not None:
+            return self._integer_weights(stored, layer.name, like)
+        numbers = self._cast(self._initializer(stored.numbers, name), like.dtype)
+        if stored.scale is not None:
+            scale = self._cast(self._initializer(stored.scale, f"{layer.name}/scale"), like.dtype)
+            numbers = self._node("Mul", [numbers, scale], like.dtype, f"{layer.name}/dequantized")
+        if stored.numbers.shape != weights.shape:
+            numbers = self.reshape(numbers, weights.shape)
+        return numbers
+
+    def _integer_weights(self, stored: StoredWeight, name: str, like: Value) -> Value:
+        """Weights with a scale for each output in the nodes that mean integer arithmetic."""
+        scale = np.asarray(stored.scale)
+        inputs = [
+            self._initializer(stored.numbers, f"{name}/weights"),
+            self._initializer(scale.reshape(-1).astype(like.dtype), f"{name}/scale"),
+        ]
+        axis = int(np.argmax(scale.shape))
+        return self._node("DequantizeLinear", inputs, like.dtype, f"{name}/dequantized", axis=axis)
 
     def _binary(self, operator: str, x: Value, y: Value) -> Value:
         if x.dtype != y.dtype:
