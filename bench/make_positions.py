@@ -3,7 +3,7 @@
 KataGo plays short games against itself, by few visits and with much chance, on several boards and
 under several rules; positions from all over each game are taken. The games differ from run to run.
 
-python bench/make_positions.py --engine katago --model g170-b6c96.bin.gz --out positions.npz
+python -m bench.make_positions --engine katago --model g170-b6c96.bin.gz --out positions.npz
 """
 
 from __future__ import annotations
