@@ -26,6 +26,7 @@ STYLES = {"pass": "green", "fail": "bold red"}
 UNKNOWN = "–"
 UNLIMITED = 10_000  # columns
 THREE_DIGITS = 1000
+NEXT_TO_NOTHING = 1e-3  # of the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def notes(
         against = f" against {', '.join(comparison.accuracy_of)}" if comparison.accuracy_of else ""
         points = ", ".join(name for name, unit in UNITS.items() if unit == "points")
         lines.append(f"errors: 99th percentile{spread}{against}; !: it or the largest is too much")
-        lines.append(f"in points: {points}")
+        lines.append(f"in points: {points}; ≈ 0: below a thousandth of the limit")
     machines = comparison.measured_on
     for conditions, measured in machines.items():
         whose = f" of {names(measured)}" if len(machines) > 1 else ""
@@ -227,19 +228,23 @@ def notes(
 def _error(row: Row, metric: str, kinds: Sequence[str]) -> Text:
     from rich.text import Text
 
-    from orchestrator.pipeline.gate import told
-
     errors = row.errors.get(metric)
     if errors is None:
         return Text(UNKNOWN, "dim")
-    words = (
-        told(metric, errors[kind]).removesuffix(" points")
-        if math.isfinite(errors[kind])
-        else "none"
-        for kind in kinds
-    )
     beyond = row.shares[metric] > 1
-    return Text(" / ".join(words) + (" !" if beyond else ""), "bold red" if beyond else "")
+    words = " / ".join(_told(metric, kind, errors[kind]) for kind in kinds)
+    return Text(words + (" !" if beyond else ""), "bold red" if beyond else "")
+
+
+def _told(metric: str, kind: str, error: float) -> str:
+    """The error with its unit, but for points; what is next to nothing has no digits."""
+    from orchestrator.pipeline.gate import FP16_LIMITS, told
+
+    if not math.isfinite(error):
+        return "none"
+    if error < NEXT_TO_NOTHING * getattr(FP16_LIMITS[metric], kind):
+        return "≈ 0"
+    return told(metric, error).removesuffix(" points").removesuffix(" point")
 
 
 def _gate(row: Row) -> Text:

@@ -125,7 +125,7 @@ def _shares(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_xlabel("error in units of its limit, p99 or maximum (1: all that is allowed)")
     axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x > LEAST else f"≤ {LEAST:g}")
     axes.tick_params(axis="y", length=0)
 
 
@@ -137,12 +137,14 @@ def _told(value: float) -> str:
 def _verdict(row: Row) -> str:
     """`fail: policy_kl 4.1 x`; the metric is the one nearest to, or furthest beyond, its limit."""
     if not row.gate:
-        return "not measured"
+        return "the net itself" if row.artifact.format == "katago" else "not measured"
     if not row.shares:
         return row.gate
     metric = max(row.shares, key=lambda name: row.shares[name])
     share = row.shares[metric]
-    return f"{row.gate}: {metric} {f'{share:.2g}×' if math.isfinite(share) else 'not finite'}"
+    if not math.isfinite(share):
+        return f"{row.gate}: {metric} not finite"
+    return f"{row.gate}: {metric} {f'{share:.2g}' if share > LEAST else f'≤ {LEAST:g}'}×"
 
 
 def _colour(row: Row) -> str:

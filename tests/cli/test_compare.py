@@ -53,7 +53,7 @@ def project(tmp_path, net):
     source, file = net
     catalog.add(REF, NewArtifact(str(source)))
     options = {"options": NINE}
-    full = built("onnx fp32", 1e-3)
+    full = built("onnx fp32", 1e-4)
     catalog.add(
         REF,
         NewArtifact(str(file), accuracy=full.accuracy, measured=MACHINE, provenance=options),
@@ -98,6 +98,7 @@ def test_a_table_of_what_each_costs_and_loses(orchestrate):
     rows = {" ".join(line[:2]): line[2:] for line in lines if line[1:2] in (["fp32"], ["int8"])}
     assert rows["katago fp32"][-1] == "–"
     assert rows["onnx int8"][2:4] == ["1.00", "22"]
+    assert rows["onnx fp32"][2:6] == ["1.00", "–", "–", "≈"], "its speed is not known"
     assert "5 % ! 2.5 ! 2.5 !" in " ".join(rows["onnx int8"])
     assert "fail winrate p99 5 %, 2 % allowed" in " ".join(rows["onnx int8"])
     said = "\n".join(" ".join(line) for line in lines)
