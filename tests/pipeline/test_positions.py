@@ -275,6 +275,13 @@ class TestFilesThatAreWrong:
         data[300:400] = bytes(100)
         refused("is damaged", data=bytes(data))
 
+    def test_a_header_that_does_not_parse(self, refused):
+        out = io.BytesIO()
+        header = b"\x93NUMPY\x01\x00\x08\x00{(((   \n"
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("binaryInputNCHWPacked.npy", header)
+        refused("is damaged", data=out.getvalue())
+
     def test_more_rows_than_are_wanted(self, tmp_path):
         np.savez(tmp_path / "rows.npz", **training_rows(batch(9, 9, 4)))
         with pytest.raises(ModelError, match="holds 4 positions, more than 3"):
