@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.metadata import metadata
 from orchestrator.pipeline.formats.quiet import quiet
+from orchestrator.pipeline.formats.stored import each_by_itself
 from orchestrator.pipeline.katago.net import (
     GLOBAL_INPUTS,
     META_INPUTS,
@@ -24,8 +25,6 @@ from orchestrator.pipeline.katago.net import (
     NestedBottleneckBlock,
 )
 from orchestrator.pipeline.katago.network import forward
-from orchestrator.pipeline.quantize.layers import ends, layers
-from orchestrator.pipeline.quantize.weights import nearest
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ EXTRA = "build"
 FP16_CHANNELS = 320
 
 _MODEL, _WEIGHTS = "com.apple.CoreML/model.mlmodel", "com.apple.CoreML/weights"
-# It makes FP32 parameters for FP16 inputs, which is an error.
-_FP32_ONLY = "common::fuse_elementwise_to_batchnorm"
+# It adds an epsilon of 1e-5 to what it fuses, and takes FP32 only.
+_INEXACT = "common::fuse_elementwise_to_batchnorm"
 # ZIP archives cannot tell an earlier time.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
@@ -72,23 +71,15 @@ def write(
     if precision not in PRECISIONS:
         raise ValueError(f"no precision is called {precision}")
     with quiet():
-        small = _stored(net, shape, precision) if stored is None else stored
-        model = _model(net, shape, precision, (1 if free_batch else batch, batch), small)
+        if stored is None:
+            stored = each_by_itself(net, precision, shape.optimism)
+        model = _model(net, shape, precision, (1 if free_batch else batch, batch), stored)
     spec = model.get_spec()
     about = spec.description.metadata
     about.shortDescription, about.versionString = net.name, str(net.version)
     about.userDefined.clear()
     about.userDefined.update(metadata(net, shape, precision))
     _pack(path, spec.SerializeToString(deterministic=True), Path(model.weights_dir))
-
-
-def _stored(net: Net, shape: Shape, precision: str) -> dict[str, StoredWeight]:
-    """The weights that the file keeps smaller, each rounded by itself."""
-    if precision == "fp32":
-        return {}
-    every = layers(net, shape.optimism)
-    kept = every.keys() if precision == "fp16" else ends(net)
-    return nearest(net, kept=kept, optimism=shape.optimism)
 
 
 def _model(
@@ -120,8 +111,7 @@ def _model(
         lambda inputs: forward(net, ops, inputs, shape, computed),
     )
     passes = coremltools.PassPipeline()
-    if computed == "fp16":
-        passes.remove_passes({_FP32_ONLY})
+    passes.remove_passes({_INEXACT})
     return coremltools.convert(
         program,
         source="milinternal",

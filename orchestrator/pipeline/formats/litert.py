@@ -21,9 +21,8 @@ import numpy as np
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.metadata import metadata
 from orchestrator.pipeline.formats.quiet import quiet
+from orchestrator.pipeline.formats.stored import each_by_itself, outputs_first
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
-from orchestrator.pipeline.quantize.layers import ends
-from orchestrator.pipeline.quantize.weights import nearest
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ EXTRA = "build"
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 # How the converter names the weights of a layer of TorchNet.
 _LAYER = re.compile(r"(?:Conv2d|Linear)_([^;]+);")
-_MATRIX = 2
 _WEIGHED = ("CONV_2D", "FULLY_CONNECTED")
 
 
@@ -74,7 +72,7 @@ def write(
         raise ValueError(f"no precision is called {precision}")
     shape = replace(shape, softplus=False)
     if stored is None and precision == "int8":
-        stored = nearest(net, kept=ends(net), optimism=shape.optimism)
+        stored = each_by_itself(net, precision, shape.optimism)
     model = convert(net, shape, batch, stored)
     if precision == "fp16":
         model = _halved(model)
@@ -103,18 +101,17 @@ def convert(
         made = module.TorchNet(net, shape)
         for name, weight in (stored or {}).items():
             layer = made.layers[module.layer_key(name)]
-            layer.weight.data = torch.from_numpy(_floats(weight))
+            layer.weight.data = torch.from_numpy(_floats(name, weight))
         named = module.NamedOutputs(made).eval()
         model = litert_torch.signature(SIGNATURE, named, sample_kwargs=rows).convert()
         return bytes(model.model_content())
 
 
-def _floats(stored: StoredWeight) -> Floats:
+def _floats(name: str, stored: StoredWeight) -> Floats:
     """The weights in FP32, outputs first."""
-    numbers = stored.numbers.astype(np.float32)
-    numbers = numbers.T if numbers.ndim == _MATRIX else numbers
-    if stored.scale is not None:
-        numbers = numbers * stored.scale.reshape(-1, *[1] * (numbers.ndim - 1))
+    numbers, scale = outputs_first(name, stored)
+    if scale is not None:
+        numbers = numbers * scale.astype(np.float32).reshape(-1, *[1] * (numbers.ndim - 1))
     return np.ascontiguousarray(numbers, np.float32)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _SILENCE = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 # litert-torch copies the tree of arguments by a part of PyTorch that is going away.
 _DEPRECATED = r"`isinstance\(treespec, LeafSpec\)`"
+# coremltools leaves the removal of a folder of its own to Python.
+_LEFT = "Implicitly cleaning up <TemporaryDirectory"
 
 
 @contextlib.contextmanager
@@ -33,6 +35,7 @@ def quiet() -> Iterator[None]:
             contextlib.redirect_stderr(nowhere),
         ):
             warnings.filterwarnings("ignore", _DEPRECATED, FutureWarning)
+            warnings.filterwarnings("ignore", _LEFT, ResourceWarning)
             yield
     finally:
         logging.disable(before)

@@ -12,7 +12,7 @@ import numpy as np
 from coremltools.converters.mil._deployment_compatibility import AvailableTarget
 from coremltools.converters.mil.mil import Builder, Function, Program, get_new_symbol, types
 
-from orchestrator.pipeline.katago.net import MatMul
+from orchestrator.pipeline.formats.stored import outputs_first
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from orchestrator.pipeline.interpreters.onnx import StoredWeight
-    from orchestrator.pipeline.katago.net import Conv
+    from orchestrator.pipeline.katago.net import Conv, MatMul
     from orchestrator.pipeline.tensors import Outputs
 
     Floats = NDArray[np.float32]
@@ -165,12 +165,12 @@ class MilOperations:
         stored = self._stored.get(layer.name)
         if stored is None:
             return Builder.const(val=_packed(layer.weights.transpose(axes), dtype), name=name)
-        numbers = stored.numbers.T if isinstance(layer, MatMul) else stored.numbers
-        if stored.scale is not None:
+        numbers, scale = outputs_first(layer.name, stored)
+        if scale is not None:
             return Builder.constexpr_affine_dequantize(
                 quantized_data=_packed(numbers, np.int8),
                 zero_point=np.int8(0),
-                scale=_packed(stored.scale.reshape(-1), dtype),
+                scale=_packed(scale, dtype),
                 axis=0,
                 name=name,
             )
