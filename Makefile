@@ -18,14 +18,15 @@ setup: .venv/ready
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet uv
 
-# What LiteRT, Core ML and fine-tuning need. pip, because it finds a PyTorch for CPUs where there is
+# What LiteRT, Core ML, TensorRT engines and fine-tuning need. pip, because it finds a PyTorch for CPUs where there is
 # one; with the one for GPUs this is some gigabytes.
 build-extra: .venv/build-extra
 
 .venv/build-extra: .venv/ready
 	@$(PYTHON) -m pip --python $(RUN)/python install --quiet --disable-pip-version-check \
 		torch==2.13.0 litert-torch==0.10.0 ai-edge-litert==2.3.0 ai-edge-quantizer==0.10.0 \
-		coremltools==9.0
+		coremltools==9.0 \
+		tensorrt-rtx-cu12-libs==1.7.1.116 tensorrt-rtx-cu12-bindings==1.7.1.116
 	@touch $@
 
 demo: setup

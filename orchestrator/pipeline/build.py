@@ -174,6 +174,9 @@ class Builder:
         origin = self._origin(recipe)
         for artifact in self.catalog.get(self.ref).artifacts:
             same = {key: artifact.provenance.get(key) for key in origin} == origin
+            if artifact.requires:  # what is built for one machine is built anew by newer tools
+                tools = _tools(formats.get(recipe.format).libraries)
+                same = same and artifact.provenance.get("tools") == tools
             kind = (artifact.format, artifact.precision, artifact.variant)
             wanted = (recipe.format, recipe.precision, recipe.variant)
             if same and kind == wanted and self.catalog.store.has(artifact.sha256):

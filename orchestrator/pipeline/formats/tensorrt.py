@@ -11,6 +11,7 @@ import platform
 import threading
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelError
@@ -191,7 +192,12 @@ class TensorRTFormat:
     suffix = ".engine"
     precisions = ("fp32", "fp16")
     extra = EXTRA
-    libraries = ("onnx",)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """ONNX, which engines are made of, and the TensorRT that is here."""
+        there = [name for name in ("tensorrt_rtx", "tensorrt") if find_spec(name) is not None]
+        return "onnx", (there or ["tensorrt_rtx"])[0]
 
     def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
         """Write the net to `path`, by way of an ONNX file that stands in for it."""

@@ -16,6 +16,7 @@ from orchestrator.errors import ModelError
 from orchestrator.models.requirements import check_requires
 from orchestrator.pipeline.formats import nvidia_gpu
 from orchestrator.pipeline.formats.tensorrt import FORMAT, EngineFile, build_engine
+from tests.needs import missing
 
 BOARD = 9
 BATCH_SIZES = (1, 2, 4)
@@ -40,9 +41,7 @@ def header(path):
 @pytest.fixture(scope="session")
 def needs_rtx():
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
-        pytest.skip(
-            "TensorRT-RTX is not installed; get it by: pip install 'orchestrate-nets[tensorrt]'"
-        )
+        missing("TensorRT-RTX is not installed; get it by: make build-extra")
 
 
 @pytest.fixture(scope="session")
