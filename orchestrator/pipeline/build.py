@@ -21,7 +21,7 @@ from orchestrator.pipeline.formats.base import Finetune, Recipe, Work
 from orchestrator.pipeline.golden import write_golden
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
-from orchestrator.pipeline.machine import processor
+from orchestrator.pipeline.machine import cores, processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,6 +155,8 @@ class Builder:
             calibration, others = positions.halves(positions.standard())
             check = check or others
         check = check or positions.standard()
+        if self.net.has_meta:
+            calibration, check = map(positions.with_profiles, (calibration, check))
         return Work(self.folder, calibration, check, self.progress)
 
     def build(self, wanted: Sequence[Recipe]) -> Iterator[Built]:
@@ -267,7 +269,10 @@ class Builder:
         self.progress(f"{recipe.name}: measuring speed", 0, 1)
         found = runners.measure(recipe.format, path, recipe.shape)
         self.progress(f"{recipe.name}: measuring speed", 1, 1)
-        return {**found, "cpu": processor()} if found else {}
+        if not found:
+            return {}
+        told = {"batch_size": 1, "threads": cores(), "runtime": _runtime(recipe.format)}
+        return {**found, **told, "cpu": processor()}
 
 
 def source_of(version: ModelVersion) -> Artifact:
@@ -317,6 +322,12 @@ def _filename(ref: str, recipe: Recipe, suffix: str) -> str:
 def _memory(measured: Mapping[str, Any]) -> int | None:
     peak = measured.get("peak_rss_mb")
     return None if peak is None else max(1, round(peak))
+
+
+def _runtime(name: str) -> str:
+    """What ran the file here: `onnxruntime 1.22.0`; the last of a format's libraries does."""
+    versions = _tools(formats.get(name).libraries[-1:])
+    return next((f"{tool} {v}" for tool, v in versions.items() if tool != "orchestrate"), "")
 
 
 def _tools(libraries: Sequence[str]) -> dict[str, str]:
