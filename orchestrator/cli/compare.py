@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.common import Context, pass_context, table
-from orchestrator.cli.models import split_pairs
+from orchestrator.cli.models import say, split_pairs
 from orchestrator.listing import count, names
 
 if TYPE_CHECKING:
@@ -81,19 +81,28 @@ def command(
     pairs = split_pairs("--set", settings)
     if (katago or pairs) and not measure:
         raise click.UsageError("--katago and --set go with --measure")
+    if plot is not None:
+        from orchestrator.pipeline.plot import check, draw
+
+        check(plot)
     measured, missed = _measured(context, version, katago, pairs) if measure else ({}, {})
     comparison = compare(version, measured)
     if plot is not None:
-        from orchestrator.pipeline.plot import draw
-
         draw(comparison, plot)
     context.emit(
-        comparison.document() | {"not_measured": missed, "plot": str(plot) if plot else None}
+        comparison.document()
+        | {
+            "yanked": version.yanked,
+            "not_measured": missed,
+            "plot": str(plot) if plot else None,
+        }
     )
     if not context.json:
+        if version.yanked:
+            say(context, f"yanked: {version.yanked}", "yellow")
         show(context, comparison, missed)
         if plot is not None:
-            context.tell(f"Drawn: {plot}")
+            say(context, f"Drawn: {plot}")
 
 
 def _measured(
@@ -106,6 +115,7 @@ def _measured(
     from orchestrator.pipeline.extras import need
 
     need("numpy", "onnx")
+    from orchestrator.pipeline.comparison import name_of
     from orchestrator.pipeline.remeasure import Engine, remeasure
 
     measured, missed = {}, {}
@@ -114,7 +124,7 @@ def _measured(
     with Console(stderr=True).status(f"Measuring {version.ref}"):
         for artifact, found in remeasure(version, store, katago=engine):
             if isinstance(found, str):
-                missed[artifact.kind] = found
+                missed[name_of(artifact)] = found
             else:
                 measured[artifact.sha256] = found
     return measured, missed

@@ -31,23 +31,28 @@ STYLE = {
 }
 
 
-def draw(comparison: Comparison, path: Path) -> None:
-    """Write the figure to `path`, .png or .svg; the same comparison gives the same bytes.
-
-    Raises UsageError for another suffix, ModelError for a version without artifacts, where the
-    file cannot be written and where matplotlib is not installed.
-    """
+def check(path: Path) -> None:
+    """Raise UsageError for a file that is no .png or .svg, ModelError without matplotlib."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(
             f"{path}: a figure is written as {' or '.join(SUFFIXES)}",
             hint=f"Name it {path.with_suffix('.png').name}.",
         )
+    need("matplotlib", "onnx")
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Write the figure to `path`, .png or .svg; the same comparison gives the same bytes.
+
+    Raises as `check`, and ModelError for a version without artifacts and where the file cannot be
+    written.
+    """
+    check(path)
     if not comparison.rows:
         raise ModelError(f"{comparison.ref} has no artifacts to draw")
-    matplotlib = need("matplotlib", "onnx")
     # SVG tells the day it was made unless told not to; PNG tells no time.
     told = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    with matplotlib.rc_context(STYLE):
+    with need("matplotlib", "onnx").rc_context(STYLE):
         try:
             _figure(comparison).savefig(path, dpi=150, metadata=told)
         except OSError as exc:

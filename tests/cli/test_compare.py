@@ -123,6 +123,12 @@ def test_a_narrow_terminal_has_fewer_columns_and_whole_cells(orchestrate, width)
         assert "5 % !" in row or "2.5 !" in row
 
 
+def test_a_version_that_is_yanked_says_so(orchestrate):
+    orchestrate("models", "yank", REF, "--reason", "loses ladders")
+    assert "yanked: loses ladders" in orchestrate("compare", REF).stdout
+    assert "go@v1  yanked: loses ladders" in orchestrate("checklist", REF).stdout
+
+
 def test_programs_get_everything(project, tmp_path):
     figure = tmp_path / "figure.svg"
     answer = project.run("compare", REF, "--plot", str(figure))
