@@ -106,7 +106,7 @@ class Builder:
 
     `calibration` and `check` are the positions for INT8 and for the report. Where the first is None
     one half of the standard positions calibrates and, unless `check` is given, the other half
-    checks. Raises ModelError for a version that has no KataGo net, or one that is damaged.
+    checks. Speed is measured for `seconds`. Raises ModelError for a version that has no KataGo net, or one that is damaged.
     """
 
     def __init__(
@@ -117,8 +117,10 @@ class Builder:
         check: Positions | None = None,
         progress: OnStep = lambda _what, _done, _total: None,
         again: bool = False,
+        seconds: float = 2.0,
     ) -> None:
         self.catalog, self.ref, self.again, self.progress = catalog, ref, again, progress
+        self.seconds = seconds
         self.source = source_of(catalog.get(ref))
         self.calibration: Positions | None = None
         self.check = check
@@ -267,7 +269,7 @@ class Builder:
 
     def _measured(self, recipe: Recipe, path: Path) -> dict[str, Any]:
         self.progress(f"{recipe.name}: measuring speed", 0, 1)
-        found = runners.measure(recipe.format, path, recipe.shape)
+        found = runners.measure(recipe.format, path, recipe.shape, seconds=self.seconds)
         self.progress(f"{recipe.name}: measuring speed", 1, 1)
         if not found:
             return {}

@@ -1,0 +1,205 @@
+"""Builds of a small net: what is made, what the catalog then says of it, what stays as it was."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from orchestrator.errors import ModelError
+from orchestrator.models.catalog import Catalog, NewArtifact
+from orchestrator.pipeline import formats, positions
+from orchestrator.pipeline.build import Builder as SlowBuilder
+from orchestrator.pipeline.build import Request, recipes, variant_of
+from orchestrator.pipeline.katago.network import Shape
+from orchestrator.pipeline.katago.random_net import random_net
+from orchestrator.pipeline.katago.writer import write
+from orchestrator.pipeline.positions import Positions
+
+# Speed is measured for a moment only: nobody reads it here.
+Builder = functools.partial(SlowBuilder, seconds=0.01)
+BOTH = Request(wishes=(("onnx", "fp16"), ("onnx", "fp32")))
+
+
+@pytest.fixture(scope="module")
+def few() -> Positions:
+    """A few positions of each board, so that builds take a moment."""
+    return Positions(tuple(batch.rows(slice(0, 3)) for batch in positions.standard()))
+
+
+@pytest.fixture
+def catalog(tmp_path) -> Catalog:
+    """A catalog with the KataGo net go@v1."""
+    write(random_net(seed=5, kind="ordinary+gpool", version=14), tmp_path / "go.bin.gz")
+    made = Catalog(tmp_path / "artifacts")
+    made.add("go@v1", NewArtifact(str(tmp_path / "go.bin.gz")))
+    return made
+
+
+def test_artifacts_come_with_their_proof(catalog, few):
+    with Builder(catalog, "go@v1", check=few) as builder:
+        built = list(builder.build(recipes(BOTH)))
+    assert [(each.recipe.name, each.outcome) for each in built] == [
+        ("onnx fp32", "new"),
+        ("onnx fp16", "new"),
+    ]
+    source, *made = catalog.get("go@v1").artifacts
+    assert [each.kind for each in made] == ["onnx fp32", "onnx fp16"]
+    for each in made:
+        catalog.store.verify(each.sha256, each.size)
+        assert each.accuracy["gate"] == "pass"
+        assert each.accuracy["positions"] == few.count
+        assert set(each.accuracy["boards"]) == {"9x9", "10x14", "13x13", "19x19"}
+        assert each.provenance["source_sha256"] == source.sha256
+        assert each.provenance["options"]["board"] == "19x19"
+        assert {"orchestrate", "onnx", "onnxruntime"} <= set(each.provenance["tools"])
+        assert each.measured["evals_per_s"] > 0
+        assert each.memory_mb == round(each.measured["peak_rss_mb"])
+        assert not each.source
+    exact, half = (each.accuracy["metrics"]["winrate"]["max"] for each in made)
+    assert exact < 1e-5 < half
+
+
+def test_golden_answers_are_those_that_the_file_gives(catalog, few):
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+    session = onnxruntime.InferenceSession(catalog.store.path(built.artifact.sha256))
+    with np.load(catalog.store.path(built.artifact.golden.sha256)) as golden:
+        names = [each.name for each in session.get_outputs()]
+        fed = {each.name: golden[f"input:{each.name}"] for each in session.get_inputs()}
+        for name, values in zip(names, session.run(names, fed), strict=True):
+            wanted = golden[f"output:{name}"]
+            assert np.abs(values - wanted).max() <= 1e-5 * max(1, np.abs(wanted).max())
+        points = fed["input"][:, 0].sum((1, 2))
+        assert set(points) == {81, 140, 169, 361}
+
+
+def test_what_is_there_is_not_made_again(catalog, few):
+    for wanted in ("new", "unchanged"):
+        with Builder(catalog, "go@v1", check=few) as builder:
+            assert {each.outcome for each in builder.build(recipes(BOTH))} == {wanted}
+    with Builder(catalog, "go@v1", check=few, again=True) as builder:
+        assert {each.outcome for each in builder.build(recipes(BOTH))} == {"new"}
+    assert len(catalog.get("go@v1").artifacts) == 3
+
+
+def test_another_shape_is_a_variant_beside_the_usual_one(catalog, few):
+    exact = Request(wishes=(("onnx", "fp32"),), shape=Shape(9, 9, masked=False))
+    with Builder(catalog, "go@v1", check=few) as builder:
+        list(builder.build([*recipes(BOTH), *recipes(exact)]))
+    kinds = {each.kind: each for each in catalog.get("go@v1").artifacts}
+    assert set(kinds) == {"katago fp32", "onnx fp32", "onnx fp16", "onnx fp32 9x9-exact"}
+    assert kinds["onnx fp32 9x9-exact"].accuracy["boards"] == {"9x9": 3}
+
+
+def test_a_failure_does_not_end_the_others_and_leaves_nothing(catalog, few, monkeypatch):
+    right = formats.get("onnx").write
+
+    def write_or_fail(net, path, recipe, work):
+        if recipe.precision == "fp32":
+            path.write_bytes(b"half of it")
+            raise ModelError("no room", hint="Make some.")
+        return right(net, path, recipe, work)
+
+    monkeypatch.setattr(formats.get("onnx"), "write", write_or_fail)
+    with Builder(catalog, "go@v1", check=few) as builder:
+        failed, made = builder.build(recipes(BOTH))
+        folder = builder.folder
+    assert (failed.outcome, failed.error.message, made.outcome) == ("failed", "no room", "new")
+    assert [each.kind for each in catalog.get("go@v1").artifacts] == ["katago fp32", "onnx fp16"]
+    assert not folder.exists()
+
+
+def test_an_artifact_that_plays_otherwise_is_kept_and_marked(catalog, few, monkeypatch):
+    other = random_net(seed=6, kind="ordinary+gpool", version=14)
+    right = formats.get("onnx").write
+
+    def write_another(_net, path, recipe, work):
+        return right(other, path, recipe, work)
+
+    monkeypatch.setattr(formats.get("onnx"), "write", write_another)
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+    assert built.outcome == "new"
+    assert built.artifact.accuracy["gate"] == "fail"
+    assert "allowed" in built.artifact.accuracy["reason"]
+
+
+def test_a_humansl_net_is_built_and_checked(tmp_path, few):
+    write(random_net(seed=5, version=15, meta=True), tmp_path / "human.bin.gz")
+    catalog = Catalog(tmp_path / "artifacts")
+    catalog.add("human@v1", NewArtifact(str(tmp_path / "human.bin.gz")))
+    with Builder(catalog, "human@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp16"),))))
+    assert built.error is None
+    with np.load(catalog.store.path(built.artifact.golden.sha256)) as golden:
+        assert golden["input:input_meta"].shape[1] == 192
+
+
+def test_a_lost_file_says_how_it_is_built_again(catalog, few):
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+    catalog.store.remove(built.artifact.sha256)
+    with pytest.raises(ModelError, match="was built, not fetched") as raised:
+        catalog.fetch("go@v1")
+    assert "orchestrate build go@v1 --format onnx --precision fp32" in raised.value.hint
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (again,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+    assert again.artifact.sha256 == built.artifact.sha256
+    assert catalog.store.has(built.artifact.sha256)
+
+
+def test_a_version_without_a_katago_net_is_refused(tmp_path, catalog):
+    catalog.yank("go@v1", "loses ladders")
+    with pytest.raises(ModelError, match="go@v1 is yanked: loses ladders"):
+        Builder(catalog, "go@v1")
+    (tmp_path / "other").write_bytes(b"x")
+    catalog.add("tool@v1", NewArtifact(str(tmp_path / "other"), format="file"))
+    with pytest.raises(ModelError, match="tool@v1 has no KataGo net to build from: it has file"):
+        Builder(catalog, "tool@v1")
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        (Shape(), ""),
+        (Shape(9, 9), "9x9"),
+        (Shape(9, 9, masked=False), "9x9-exact"),
+        (Shape(14, 10), "10x14"),
+        (Shape(masked=False), "19x19-exact"),
+        (Shape(optimism=0.5, softplus=False), "optimism-0.5-no-softplus"),
+    ],
+)
+def test_variants_are_named_after_what_is_not_usual(shape, name):
+    assert variant_of(shape) == name
+
+
+@pytest.mark.parametrize(
+    ("wishes", "capabilities", "names"),
+    [
+        ([("onnx", "int8"), ("onnx", "fp32")], (), ["onnx fp32", "onnx int8"]),
+        ([("onnx", "fp32"), ("onnx", "fp32")], (), ["onnx fp32"]),
+        (
+            [("tensorrt", "fp16"), ("onnx", "fp16")],
+            ("8.9", "8.6"),
+            ["onnx fp16", "tensorrt fp16 8.6", "tensorrt fp16 8.9"],
+        ),
+    ],
+)
+def test_recipes_come_in_the_order_in_which_they_are_made(wishes, capabilities, names):
+    request = Request(wishes=tuple(wishes), compute_capabilities=capabilities)
+    assert [each.name for each in recipes(request)] == names
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        (("tensorrt", "fp16"), "a TensorRT engine is built for one kind of GPU"),
+        (("tensorrt", "int8"), "tensorrt cannot be built in int8"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is(wish, message):
+    with pytest.raises(ModelError, match=message):
+        recipes(Request(wishes=(wish,)))
