@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.pipeline.formats.base import Made
 from orchestrator.pipeline.onnx_graph import OPSET, build, write
+from orchestrator.pipeline.quantize.finetune import write_finetuned
+from orchestrator.pipeline.quantize.int8 import write_int8
 from orchestrator.pipeline.runners import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ class OnnxFormat:
             return Made()
         if recipe.finetune is not None:
             return self._finetuned(net, path, recipe, work)
-        from orchestrator.pipeline.quantize.int8 import write_int8  # noqa: PLC0415
-
         found = write_int8(
             net,
             path,
@@ -45,7 +45,7 @@ class OnnxFormat:
             check=work.check,
             progress=work.progress,
         )
-        return Made({"mode": found.mode, "kept": list(found.kept)})
+        return Made(found.document())
 
     def runner(
         self, path: Path, shape: Shape, *, threads: int = 0, batch: int = 16
@@ -54,8 +54,6 @@ class OnnxFormat:
         return OnnxRuntime(path, shape, threads=threads, batch=batch)
 
     def _finetuned(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
-        from orchestrator.pipeline.quantize.finetune import write_finetuned  # noqa: PLC0415
-
         assert recipe.finetune is not None  # noqa: S101 - its caller looked
         found = write_finetuned(
             net,
@@ -64,9 +62,10 @@ class OnnxFormat:
             calibration=work.calibration,
             steps=recipe.finetune.steps,
             minutes=recipe.finetune.minutes,
+            activations=recipe.mode.startswith("static"),
             progress=work.progress,
         )
-        return Made({"mode": found.mode, "kept": list(found.kept), "steps": found.steps})
+        return Made(found.document())
 
 
 FORMAT = OnnxFormat()

@@ -10,8 +10,11 @@ from orchestrator.pipeline.katago.net import (
     GLOBAL_INPUTS,
     META_INPUTS,
     SPATIAL_INPUTS,
+    Block,
     Conv,
+    GlobalPoolingBlock,
     MatMul,
+    NestedBottleneckBlock,
     Net,
 )
 from orchestrator.pipeline.katago.network import Shape, forward
@@ -45,6 +48,19 @@ def ends(net: Net) -> frozenset[str]:
     for record in (net.trunk.meta, net.policy, net.value):
         parts += [getattr(record, name) for name in getattr(record, "__dataclass_fields__", ())]
     return frozenset(part.name for part in parts if isinstance(part, Layer))
+
+
+def pooled(net: Net) -> frozenset[str]:
+    """The names of the small layers in the trunk that turn global pooling into a bias."""
+    found: set[str] = set()
+    blocks: list[Block] = list(net.trunk.blocks)
+    while blocks:
+        block = blocks.pop()
+        if isinstance(block, NestedBottleneckBlock):
+            blocks += block.blocks
+        elif isinstance(block, GlobalPoolingBlock):
+            found.add(block.gpool_to_bias.name)
+    return frozenset(found)
 
 
 def matrix(layer: Layer) -> Floats:

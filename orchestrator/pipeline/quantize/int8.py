@@ -1,0 +1,66 @@
+"""INT8 files of a net as they are asked for: one mode, or the best of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.pipeline.quantize import modes
+from orchestrator.pipeline.quantize.search import search
+from orchestrator.pipeline.quantize.weights import silent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.pipeline.katago.net import Net
+    from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.positions import Positions
+    from orchestrator.pipeline.quantize.search import Trial
+    from orchestrator.pipeline.quantize.weights import Progress
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What was written: its mode, the layers kept in float, the rows that it was calibrated with.
+
+    `tried` are the modes that `auto` looked at, each with size and verdict.
+    """
+
+    mode: str
+    kept: tuple[str, ...]
+    rows: int
+    rows_sha256: str
+    tried: tuple[Trial, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """What the provenance of the file tells, but for the rows, which the builder knows."""
+        found: dict[str, Any] = {"mode": self.mode, "kept": list(self.kept)}
+        return found | ({"tried": [t.document() for t in self.tried]} if self.tried else {})
+
+
+def write_int8(
+    net: Net,
+    path: Path,
+    shape: Shape,
+    *,
+    calibration: Positions,
+    check: Positions,
+    mode: str = AUTO,
+    progress: Progress = silent,
+) -> Quantized:
+    """Write the net to `path` as an INT8 ONNX file; `mode` is `auto` or one of `modes.MODES`.
+
+    `auto` takes the smallest that passes the gate at `check`, or else what comes closest; other
+    modes do not look at `check`. The same arguments give the same bytes, on one machine with one
+    number of threads. Raises ModelError for a mode that there is not, and for positions that do not
+    fit the shape.
+    """
+    source = modes.Source(net, shape, calibration, progress)
+    if mode == AUTO:
+        choice = search(source, path, check)
+        mode, kept, tried = choice.chosen.mode, choice.chosen.kept, choice.tried
+    else:
+        kept, tried = modes.write(source, path, mode), ()
+    return Quantized(mode, kept, calibration.count, calibration.sha256, tried)
