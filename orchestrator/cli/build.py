@@ -73,7 +73,14 @@ FAILED = 3
     metavar="NPZ",
     help="Positions to measure accuracy on; default: ours, on four board sizes.",
 )
-@click.option("--mode", default="auto", metavar="MODE", help="How int8 is reached; default: auto.")
+@click.option(
+    "--mode",
+    default="auto",
+    show_default=True,
+    metavar="MODE",
+    help="How int8 is reached: the smallest that passes, or one by name; `static` modes round what "
+    "layers read, too.",
+)
 @click.option("--finetune", is_flag=True, help="Train the net for int8 against its own answers.")
 @click.option(
     "--finetune-steps", type=click.IntRange(1), default=400, show_default=True, metavar="N"

@@ -22,6 +22,8 @@ from orchestrator.pipeline.golden import write_golden
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.machine import cores, processor
+from orchestrator.pipeline.quantize.int8 import AUTO
+from orchestrator.pipeline.quantize.modes import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,9 +68,13 @@ class Built:
 def recipes(request: Request) -> tuple[Recipe, ...]:
     """One recipe for each artifact that is asked for, what others are made from first.
 
-    Raises ModelError for a precision that a format does not have, and for a TensorRT engine
-    without a compute capability.
+    Raises ModelError for a precision that a format does not have, a mode that there is not, and
+    for a TensorRT engine without a compute capability.
     """
+    if request.mode not in {AUTO, *MODES}:
+        raise ModelError(
+            f"no INT8 mode is called {request.mode}", hint=f"Modes: {AUTO}, {', '.join(MODES)}."
+        )
     made = []
     for name, precision in request.wishes:
         kinds = formats.get(name).precisions
@@ -106,7 +112,8 @@ class Builder:
 
     `calibration` and `check` are the positions for INT8 and for the report. Where the first is None
     one half of the standard positions calibrates and, unless `check` is given, the other half
-    checks. Speed is measured for `seconds`. Raises ModelError for a version that has no KataGo net, or one that is damaged.
+    checks. Speed is measured for `seconds`. Raises ModelError for a version that has no KataGo net,
+    or one that is damaged.
     """
 
     def __init__(
@@ -126,7 +133,7 @@ class Builder:
         self.check = check
         self._folder = tempfile.TemporaryDirectory(dir=catalog.store.incoming, prefix="build-")
         self.folder = Path(self._folder.name)
-        self._reference: dict[float, tuple[Answers, ...]] = {}
+        self._reference: dict[tuple[float, str], tuple[Answers, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -149,17 +156,20 @@ class Builder:
         self.progress(f"reading {self.source.filename}", 1, 1)
         return net
 
-    @cached_property
-    def work(self) -> Work:
-        """What the formats have at hand."""
-        calibration, check = self.calibration, self.check
-        if calibration is None:
-            calibration, others = positions.halves(positions.standard())
-            check = check or others
-        check = check or positions.standard()
+    def work(self, recipe: Recipe) -> Work:
+        """What the format has at hand: no position that INT8 is calibrated with also judges it."""
+        standard = self._standard
+        calibration, check = positions.halves(standard)
+        if self.calibration is not None or recipe.precision != INT8:
+            calibration, check = self.calibration or calibration, standard
+        check = self.check or check
         if self.net.has_meta:
             calibration, check = map(positions.with_profiles, (calibration, check))
         return Work(self.folder, calibration, check, self.progress)
+
+    @cached_property
+    def _standard(self) -> Positions:
+        return positions.standard()
 
     def build(self, wanted: Sequence[Recipe]) -> Iterator[Built]:
         """What became of each recipe, as soon as it is known; a failure does not end the others."""
@@ -191,7 +201,7 @@ class Builder:
         """What decides how the artifact comes out."""
         origin = {"source_sha256": self.source.sha256, "options": recipe.options}
         if recipe.precision == INT8:
-            used = self.work.calibration
+            used = self.work(recipe).calibration
             origin["calibration"] = {
                 "rows": used.count,
                 "boards": used.boards,
@@ -205,12 +215,13 @@ class Builder:
             need(library, kind.extra)
         path = self.folder / _filename(self.ref, recipe, kind.suffix)
         self.progress(f"{recipe.name}: writing", 0, 1)
-        made = kind.write(self.net, path, recipe, self.work)
+        work = self.work(recipe)
+        made = kind.write(self.net, path, recipe, work)
         self.progress(f"{recipe.name}: writing", 1, 1)
-        report = self._accuracy(recipe, path, made)
+        report = self._accuracy(recipe, path, made, work.check)
         measured = self._measured(recipe, path)
         golden = self.folder / f"{path.name}.golden.npz"
-        write_golden(self.net, recipe.shape, self.work.check, golden)
+        write_golden(self.net, recipe.shape, work.check, golden)
         added = self.catalog.add(
             self.ref,
             NewArtifact(
@@ -224,8 +235,8 @@ class Builder:
                 accuracy=report,
                 measured=measured,
                 provenance={
-                    **self._origin(recipe),
                     **made.chosen,
+                    **self._origin(recipe),
                     "tools": _tools(kind.libraries),
                 },
             ),
@@ -233,7 +244,7 @@ class Builder:
         )
         return Built(recipe, "new" if added.new else "unchanged", added.artifact)
 
-    def _accuracy(self, recipe: Recipe, path: Path, made: Made) -> dict[str, Any]:
+    def _accuracy(self, recipe: Recipe, path: Path, made: Made, check: Positions) -> dict[str, Any]:
         """The report of the file, or of what stands in for it; empty where nothing runs here."""
         runner = formats.get(recipe.format).runner(path, recipe.shape)
         stands_in = runner is None and made.stand_in is not None
@@ -243,29 +254,29 @@ class Builder:
             return {}
         what = f"{recipe.name}: comparing with the reference"
         self.progress(what, 0, 1)
-        found = accuracy.compare(
-            self._answers(recipe.shape.optimism), runner, self.work.check, self.net
-        )
+        reference = self._answers(recipe.shape.optimism, check)
+        found = accuracy.compare(reference, runner, check, self.net)
         self.progress(what, 1, 1)
         document = accuracy.document(
             found,
             gate.judge(found),
-            positions_sha256=self.work.check.sha256,
+            positions_sha256=check.sha256,
             reference=f"{self.source.filename} in FP32 by NumPy",
         )
         if stands_in:
             document["reason"] += " (of its ONNX graph; the file itself does not run here)"
         return document
 
-    def _answers(self, optimism: float) -> tuple[Answers, ...]:
+    def _answers(self, optimism: float, check: Positions) -> tuple[Answers, ...]:
         """What the net itself answers, asked once."""
-        if optimism not in self._reference:
-            what = f"asking the reference about {self.work.check.count} positions"
+        key = (optimism, check.sha256)
+        if key not in self._reference:
+            what = f"asking the reference about {check.count} positions"
             self.progress(what, 0, 1)
             runner = runners.reference(self.net, optimism=optimism)
-            self._reference[optimism] = accuracy.evaluate(runner, self.work.check, self.net)
+            self._reference[key] = accuracy.evaluate(runner, check, self.net)
             self.progress(what, 1, 1)
-        return self._reference[optimism]
+        return self._reference[key]
 
     def _measured(self, recipe: Recipe, path: Path) -> dict[str, Any]:
         self.progress(f"{recipe.name}: measuring speed", 0, 1)
