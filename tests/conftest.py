@@ -19,5 +19,3 @@ __all__ = [
 ]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-# Tests run beside each other: threads of NumPy that wait for each other would only stand in the way.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
