@@ -126,6 +126,14 @@ def sigmoid(x):
     return (1 / (1 + np.exp(-x.astype(np.float32)))).astype(x.dtype)
 
 
+def tanh(x):
+    return np.tanh(x)
+
+
+def sqrt(x):
+    return np.sqrt(x)
+
+
 def softmax(x, axis):
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
@@ -149,9 +157,9 @@ COMPUTE = {
     "relu": lambda x: np.maximum(x, 0),
     "sigmoid": sigmoid,
     "silu": lambda x: x * sigmoid(x),
-    "tanh": np.tanh,
+    "tanh": tanh,
     "softplus": lambda x: np.logaddexp(x, x.dtype.type(0)),
-    "sqrt": np.sqrt,
+    "sqrt": sqrt,
     "softmax": softmax,
     "identity": lambda x: x,
     "cast": lambda x, dtype: x.astype(NUMPY[dtype]),
