@@ -83,17 +83,17 @@ def search(
 
 
 class Judge:
-    """What holds files of one net to the answers of the net itself."""
+    """What holds files of one net to the answers of the net itself; `full` bytes is its FP32."""
 
     def __init__(self, source: Source, check: Positions) -> None:
         self._source, self._check = source, check
-        self._full = onnx_graph.build(source.net, source.shape).ByteSize()
+        self.full = onnx_graph.build(source.net, source.shape).ByteSize()
         self._answers: tuple[Answers, ...] | None = None
 
     def trial(self, mode: str, kept: tuple[str, ...], path: Path) -> Trial:
         """How the file at `path` does."""
         report = self.report(path)
-        return Trial(mode, kept, path.stat().st_size / self._full, gate.judge(report))
+        return Trial(mode, kept, path.stat().st_size / self.full, gate.judge(report))
 
     def report(self, path: Path) -> accuracy.Report:
         """The errors of the file at `path`."""

@@ -45,12 +45,12 @@ def sensitivity(
     several layers cost together is about the sum.
     """
     candidates = {n: layer for n, layer in layers(net, optimism).items() if n not in kept}
-    exact = accuracy.evaluate(_Changed(net, optimism), rows, net)
+    exact = accuracy.evaluate(Changed(net, optimism), rows, net)
     found = {}
     for done, (name, layer) in enumerate(candidates.items()):
         rounded = rounding.nearest(matrix(layer), group_of(layer, group)).weights
         other = {name: rounded.reshape(layer.weights.shape)}
-        answers = accuracy.evaluate(_Changed(net, optimism, other), rows, net)
+        answers = accuracy.evaluate(Changed(net, optimism, other), rows, net)
         errors = [accuracy.errors(a, b) for a, b in zip(exact, answers, strict=True)]
         found[name] = _cost({key: np.concatenate([e[key] for e in errors]) for key in errors[0]})
         progress("measuring layers", done + 1, len(candidates))
@@ -75,8 +75,8 @@ def _cost(errors: dict[str, Floats]) -> float:
     return sum(squares) + float(np.mean(errors["policy_kl"])) / limits["policy_kl"].p99
 
 
-class _Changed(NumpyOperations):
-    """A runner of the net with other weights in some layers."""
+class Changed(NumpyOperations):
+    """A runner of the net with other weights, by layer name and shaped as its own, in some."""
 
     name, shape = "numpy", None
 
@@ -84,6 +84,7 @@ class _Changed(NumpyOperations):
         self._net, self._optimism, self._other = net, optimism, other or {}
 
     def __call__(self, inputs: InputArrays) -> OutputArrays:
+        """See Runner."""
         height, width = inputs.spatial.shape[2:]
         shape = Shape(height, width, masked=False, optimism=self._optimism)
         return forward(self._net, self, inputs, shape)
