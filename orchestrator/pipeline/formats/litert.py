@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator.errors import ModelError
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.metadata import metadata
 from orchestrator.pipeline.formats.quiet import quiet
@@ -66,7 +67,7 @@ def write(
     computes in FP32, or, with `dynamic`, in INT8 with activations rounded by their range in each
     run.
 
-    Raises ModelError without the `build` extra.
+    Raises ModelError without the `build` extra, and for a net that the converter fails for.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"no precision is called {precision}")
@@ -103,7 +104,14 @@ def convert(
             layer = made.layers[module.layer_key(name)]
             layer.weight.data = torch.from_numpy(_floats(name, weight))
         named = module.NamedOutputs(made).eval()
-        model = litert_torch.signature(SIGNATURE, named, sample_kwargs=rows).convert()
+        try:
+            model = litert_torch.signature(SIGNATURE, named, sample_kwargs=rows).convert()
+        except (ValueError, RuntimeError) as exc:
+            why = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+            raise ModelError(
+                f"the LiteRT converter cannot convert {net.name}: {why}",
+                hint="build another format of this net",
+            ) from exc
         return bytes(model.model_content())
 
 
