@@ -200,11 +200,18 @@ class TensorRTFormat:
         return "onnx", (there or ["tensorrt_rtx"])[0]
 
     def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
-        """Write the net to `path`, by way of an ONNX file that stands in for it."""
+        """Write the net to `path`, by way of an ONNX file that stands in for it.
+
+        For Turing that is not the ONNX artifact's file: see `turing`.
+        """
         from orchestrator.pipeline.formats import onnx as onnx_format  # noqa: PLC0415 - an extra
+        from orchestrator.pipeline.formats import turing  # noqa: PLC0415 - an extra
 
         stand_in = work.folder / f"{path.stem}.onnx"
         onnx_format.write(net, stand_in, recipe.shape, recipe.precision)
+        chosen: dict[str, Any] = {}
+        if recipe.compute_capability == turing.COMPUTE_CAPABILITY:
+            chosen["linear_as_convolution"] = turing.without_fp32_linear(stand_in)
         engine = build_engine(
             stand_in,
             path,
@@ -212,7 +219,7 @@ class TensorRTFormat:
             batch_sizes=recipe.batch_sizes,
             progress=work.progress,
         )
-        return Made(chosen=engine.provenance, requires=engine.requires, stand_in=stand_in)
+        return Made(chosen=engine.provenance | chosen, requires=engine.requires, stand_in=stand_in)
 
     def runner(self, path: Path, shape: Shape) -> Runner | None:  # noqa: ARG002 - of the seam
         """None: an engine runs on the GPU that it is for, and the ONNX file stands in for it."""

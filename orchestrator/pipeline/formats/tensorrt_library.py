@@ -260,7 +260,7 @@ def _refused(error: Any) -> str:
 def _way_out(compute_capability: str, errors: Sequence[str]) -> str:
     if any("FP32 GEMM is not supported" in error for error in errors):
         return (
-            f"TensorRT-RTX multiplies no FP32 matrices on {compute_capability}: TensorRT does, "
-            "on a machine that has such a GPU."
+            f"TensorRT-RTX multiplies no FP32 matrices on {compute_capability}: build the net in "
+            "fp16, or with TensorRT on a machine that has such a GPU."
         )
     return "Use the ONNX file on such hosts."

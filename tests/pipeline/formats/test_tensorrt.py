@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ModelError
+from orchestrator.files import sha256_of
 from orchestrator.models.requirements import check_requires
 from orchestrator.pipeline.formats import nvidia_gpu
 from orchestrator.pipeline.formats.tensorrt import FORMAT, EngineFile, build_engine
@@ -124,7 +125,7 @@ def test_an_engine_says_what_it_is_for(
     assert all(0 < done <= of for _, done, of in steps)
 
 
-def test_the_format_writes_a_net_by_way_of_onnx(needs_rtx, net, tmp_path):
+def test_the_format_writes_a_net_by_way_of_onnx(needs_rtx, net, onnx_file, tmp_path):
     from orchestrator.pipeline.formats.base import Recipe, Work
     from orchestrator.pipeline.katago.network import Shape
     from orchestrator.pipeline.positions import Positions
@@ -143,6 +144,7 @@ def test_the_format_writes_a_net_by_way_of_onnx(needs_rtx, net, tmp_path):
     assert made.requires["compute_capability"] == "8.9"
     assert made.stand_in is not None
     assert made.stand_in.suffix == ".onnx"
+    assert made.stand_in.read_bytes() == onnx_file("fp16").read_bytes()
     assert FORMAT.runner(path, recipe.shape) is None
 
 
@@ -157,8 +159,39 @@ def test_fp32_matrix_products_are_not_for_turing(needs_rtx, onnx_file, tmp_path)
     with pytest.raises(ModelError, match="FP32 GEMM is not supported") as caught:
         build_engine(onnx_file(), tmp_path / "e", compute_capability="7.5")
     assert "IBuilder" not in caught.value.message
-    assert "TensorRT does" in caught.value.hint
+    assert "build the net in fp16" in caught.value.hint
     assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("kind", ["gpool", "gpool+transformer-learned"])
+def test_turing_takes_nets_whose_heads_are_convolutions(needs_rtx, tmp_path, kind):
+    made, path = written_for_turing(tmp_path, kind, "fp16")
+    assert header(path)[1] == {"7.5"}
+    assert made.requires["compute_capability"] == "7.5"
+    assert made.chosen["linear_as_convolution"] > 0
+    assert made.chosen["onnx_sha256"] == sha256_of(made.stand_in)
+
+
+def test_turing_takes_no_transformers_in_fp32(needs_rtx, tmp_path):
+    assert written_for_turing(tmp_path, "gpool", "fp32")[1].is_file()
+    with pytest.raises(ModelError, match="FP32 GEMM is not supported") as caught:
+        written_for_turing(tmp_path, "transformer", "fp32")
+    assert "build the net in fp16" in caught.value.hint
+
+
+def written_for_turing(folder, kind, precision):
+    """What the format says of a random net that it wrote for Turing, and the path."""
+    pytest.importorskip("onnx")
+    from orchestrator.pipeline.formats.base import Recipe, Work
+    from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.katago.random_net import random_net
+    from orchestrator.pipeline.positions import Positions
+
+    net = random_net(seed=1, kind=kind, version=15, blocks=1)
+    recipe = Recipe("tensorrt", precision, Shape(BOARD, BOARD), compute_capability="7.5")
+    path = folder / f"{kind}{FORMAT.suffix}"
+    work = Work(folder, Positions(()), Positions(()), lambda *_: None)
+    return FORMAT.write(net, path, recipe, work), path
 
 
 def test_turing_takes_a_net_without_them(needs_rtx, tmp_path):
