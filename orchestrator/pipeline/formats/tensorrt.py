@@ -11,7 +11,6 @@ import platform
 import threading
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelError
@@ -19,7 +18,13 @@ from orchestrator.files import sha256_of, write_atomically
 from orchestrator.models import onnx_file
 from orchestrator.pipeline.formats import nvidia_gpu
 from orchestrator.pipeline.formats.base import Made
-from orchestrator.pipeline.formats.tensorrt_library import EXTRA, TENSORRT, Network, load
+from orchestrator.pipeline.formats.tensorrt_library import (
+    EXTRA,
+    TENSORRT,
+    Network,
+    load,
+    module_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,8 +201,7 @@ class TensorRTFormat:
     @property
     def libraries(self) -> tuple[str, ...]:
         """ONNX, which engines are made of, and the TensorRT that is here."""
-        there = [name for name in ("tensorrt_rtx", "tensorrt") if find_spec(name) is not None]
-        return "onnx", (there or ["tensorrt_rtx"])[0]
+        return "onnx", module_name()
 
     def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
         """Write the net to `path`, by way of an ONNX file that stands in for it.

@@ -196,6 +196,12 @@ def load(flavour: str = "") -> Library:
     return Library(flavours[0], need(_MODULES[flavours[0]][0], EXTRA))
 
 
+def module_name() -> str:
+    """The Python module of the library that `load` takes by default."""
+    names = [name for modules in _MODULES.values() for name in modules]
+    return next((name for name in names if importlib.util.find_spec(name) is not None), names[0])
+
+
 def _creation_flags(library: Library) -> int:
     flags = library.module.NetworkDefinitionCreationFlag.__members__
     if "STRONGLY_TYPED" not in flags:

@@ -1,6 +1,7 @@
 """Engines are built here for real, by TensorRT-RTX, which needs no GPU for it; see `needs_rtx`."""
 
 import _thread
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -146,6 +147,11 @@ def test_the_format_writes_a_net_by_way_of_onnx(needs_rtx, net, onnx_file, tmp_p
     assert made.stand_in.suffix == ".onnx"
     assert made.stand_in.read_bytes() == onnx_file("fp16").read_bytes()
     assert FORMAT.runner(path, recipe.shape) is None
+
+
+def test_the_libraries_it_names_can_be_imported(needs_rtx):
+    versions = [importlib.import_module(name).__version__ for name in FORMAT.libraries]
+    assert versions[-1] == importlib.metadata.version(LIBRARY)
 
 
 @pytest.mark.parametrize("compute_capability", ["8.7", "9.0", "86", ""])
