@@ -8,6 +8,8 @@ import pytest
 
 from orchestrator.errors import ModelError
 from orchestrator.pipeline import accuracy, gate, onnx_graph, positions, runners
+from orchestrator.pipeline.interpreters.numpy import NumpyOperations
+from orchestrator.pipeline.katago.net import Conv
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.katago.random_net import random_net
 from orchestrator.pipeline.katago.reader import read
@@ -86,6 +88,22 @@ def test_small_weights_are_folded_when_the_file_is_loaded(tiny, tmp_path):
         runners.need("onnxruntime", "onnx").InferenceSession(path.read_bytes(), options)
         optimized.append(sorted(node.op_type for node in onnx.load(path).graph.node))
     assert optimized[0] == optimized[1]
+
+
+def test_inputs_of_layers_are_looked_at_on_the_board_alone():
+    rng = np.random.default_rng(0)
+    board = np.zeros((3, 4, 6), bool)
+    board[:, :3, :5] = True
+    look = weights._Rounding(board, frozenset(), None, rng, lambda done: None)
+    conv = Conv("conv", rng.normal(size=(3, 3, 2, 4)).astype(np.float32), (2, 1))
+    x = rng.normal(size=(3, 2, 4, 6)).astype(np.float32) * board[:, None]
+    patches, _ = look._patches(x, x, conv)
+    expected = NumpyOperations().conv(x, conv).transpose(0, 2, 3, 1)[board]
+    assert patches @ conv.weights.reshape(-1, 4) == pytest.approx(expected, abs=1e-5)
+    vectors, _ = look._vectors(*[x.reshape(3, 2, 24).transpose(0, 2, 1)] * 2)
+    assert np.array_equal(vectors, x.transpose(0, 2, 3, 1)[board])
+    pooled_rows = rng.normal(size=(3, 6))
+    assert look._vectors(pooled_rows, pooled_rows)[0] is pooled_rows
 
 
 def test_compensation_is_nearer_to_the_net_than_rounding_to_the_nearest(halves, tmp_path):

@@ -78,3 +78,11 @@ def test_weights_of_nothing_stay_nothing(group):
     ):
         assert np.all(np.isfinite(rounded.scale))
         assert not rounded.numbers.any()
+
+
+def test_inputs_of_later_blocks_make_good_too(monkeypatch):
+    weights, gram = some_weights(5, 48, 4), some_gram(6, 48)
+    whole = rounding.compensated(weights, gram)
+    monkeypatch.setattr(rounding, "BLOCK", 7)
+    parts = rounding.compensated(weights, gram)
+    assert np.array_equal(whole.numbers, parts.numbers)
