@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.pipeline.quantize import modes
-from orchestrator.pipeline.quantize.search import search
+from orchestrator.pipeline.quantize.search import STATIC_MIXED, most_static, search
 from orchestrator.pipeline.quantize.weights import silent
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ AUTO = "auto"
 class Quantized:
     """What was written: its mode, the layers kept in float, the rows that it was calibrated with.
 
-    `tried` are the modes that `auto` looked at, each with size and verdict.
+    `tried` are the files that were looked at on the way, each with size and verdict.
     """
 
     mode: str
@@ -50,16 +50,18 @@ def write_int8(
     mode: str = AUTO,
     progress: Progress = silent,
 ) -> Quantized:
-    """Write the net to `path` as an INT8 ONNX file; `mode` is `auto` or one of `modes.MODES`.
+    """Write the net to `path` as an INT8 ONNX file.
 
-    `auto` takes the smallest that passes the gate at `check`, or else what comes closest; other
-    modes do not look at `check`. The same arguments give the same bytes, on one machine with one
-    number of threads. Raises ModelError for a mode that there is not, and for positions that do not
-    fit the shape.
+    `mode` is one of `modes.MODES`; or `auto`: the smallest of the weights-only files that passes
+    the gate at `check`; or `static-mixed`: as many layers in integer arithmetic as pass. Where
+    nothing passes these give what comes closest. The others do not look at `check`.
+
+    The same arguments give the same bytes, on one machine with one number of threads. Raises
+    ModelError for a mode that there is not, and for positions that do not fit the shape.
     """
     source = modes.Source(net, shape, calibration, progress)
-    if mode == AUTO:
-        choice = search(source, path, check)
+    if mode in {AUTO, STATIC_MIXED}:
+        choice = (search if mode == AUTO else most_static)(source, path, check)
         mode, kept, tried = choice.chosen.mode, choice.chosen.kept, choice.tried
     else:
         kept, tried = modes.write(source, path, mode), ()

@@ -59,7 +59,9 @@ def write(source: Source, path: Path, mode: str) -> tuple[str, ...]:
     Raises ModelError for another mode.
     """
     if mode not in MODES:
-        raise ModelError(f"no INT8 mode is called {mode}", hint=f"Modes: auto, {', '.join(MODES)}.")
+        raise ModelError(
+            f"no INT8 mode is called {mode}", hint=f"Modes: auto, {', '.join(MODES)}, static-mixed."
+        )
     net, shape, progress = source.net, source.shape, source.progress
     kept = ends(net) | pooled(net)
     if mode in STATIC:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.pipeline import accuracy, gate, onnx_graph, runners
-from orchestrator.pipeline.quantize import modes
+from orchestrator.pipeline.quantize import modes, static, weights
+from orchestrator.pipeline.quantize.layers import ends, pooled
+from orchestrator.pipeline.quantize.sensitivity import few, sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.gate import Verdict
     from orchestrator.pipeline.positions import Positions
     from orchestrator.pipeline.quantize.modes import Source
+
+STATIC_MIXED = "static-mixed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +65,92 @@ def search(
 
     Raises ModelError where no position of `check` fits the shape.
     """
-    judge = Judge(source, check)
-    tried: list[Trial] = []
-    chosen: Trial | None = None
-    scratch = path.with_name(f"{path.name}.trial")
-    try:
+    best = _Best(source, path, check)
+    with best:
         for mode in tries:
-            kept = modes.write(source, scratch, mode)
-            trial = judge.trial(mode, kept, scratch)
-            tried.append(trial)
-            if chosen is None or trial.verdict.passed or trial.worst < chosen.worst:
-                chosen = trial
-                scratch.replace(path)
-            if trial.verdict.passed:
+            kept = modes.write(source, best.scratch, mode)
+            if best.take(mode, kept).verdict.passed:
                 break
-    finally:
-        scratch.unlink(missing_ok=True)
-    if chosen is None:
-        raise ValueError("no mode to try")
-    return Choice(chosen, tuple(tried))
+    return best.choice
+
+
+def most_static(source: Source, path: Path, check: Positions, *, method: str = "minmax") -> Choice:
+    """Let as many layers compute with integers as the gate at `check` allows; a file at `path`.
+
+    The layers that lose least do, found by bisection; all others compute in FP32 with 8-bit weights
+    in groups, stem and heads with float16 ones. `Trial.kept` are all that compute in FP32. Where
+    not even none passes, the trial that comes closest is chosen.
+    """
+    net, shape, optimism = source.net, source.shape, source.shape.optimism
+    always = ends(net) | pooled(net)
+    stored = weights.nearest(net, kept=always, group=weights.GROUP, optimism=optimism)
+    costs = sensitivity(
+        net,
+        few(source.calibration),
+        kept=always,
+        optimism=optimism,
+        group=None,
+        activations=True,
+        progress=source.progress,
+    )
+    order = sorted(costs, key=lambda name: costs[name])
+    best, fits, too_many = _Best(source, path, check), -1, len(order) + 1
+    with best:
+        while too_many - fits > 1:
+            count = (fits + too_many) // 2
+            kept = always | set(order[count:])
+            static.write_static(
+                net,
+                best.scratch,
+                shape,
+                source.calibration,
+                method=method,
+                kept=kept,
+                stored=stored,
+                progress=source.progress,
+            )
+            trial = best.take(STATIC_MIXED, tuple(name for name in stored if name in kept))
+            if trial.verdict.passed:
+                fits = count
+            else:
+                too_many = count
+    return best.choice
+
+
+class _Best:
+    """Keeps, at `path`, the last file that passed, or else the one that came closest.
+
+    `scratch` is where a file is put before it is judged; it goes when the block is left.
+    """
+
+    def __init__(self, source: Source, path: Path, check: Positions) -> None:
+        self.scratch = path.with_name(f"{path.name}.trial")
+        self._path, self._judge = path, Judge(source, check)
+        self._tried: list[Trial] = []
+        self._chosen: Trial | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scratch.unlink(missing_ok=True)
+
+    def take(self, mode: str, kept: tuple[str, ...]) -> Trial:
+        """The trial of what lies at `scratch`."""
+        trial, before = self._judge.trial(mode, kept, self.scratch), self._chosen
+        self._tried.append(trial)
+        closer = before is None or (not before.verdict.passed and trial.worst < before.worst)
+        if trial.verdict.passed or closer:
+            self._chosen = trial
+            self.scratch.replace(self._path)
+        return trial
+
+    @property
+    def choice(self) -> Choice:
+        """What was kept; raises ValueError where nothing was tried."""
+        if self._chosen is None:
+            raise ValueError("no mode to try")
+        return Choice(self._chosen, tuple(self._tried))
 
 
 class Judge:

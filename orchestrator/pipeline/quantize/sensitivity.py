@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from orchestrator.pipeline.katago.net import Net
-    from orchestrator.pipeline.quantize.layers import Floats
+    from orchestrator.pipeline.quantize.layers import Floats, Layer
     from orchestrator.pipeline.quantize.weights import Progress
     from orchestrator.pipeline.tensors import InputArrays, OutputArrays
 
 ROWS = 12
+LEAST_RANGE = 1e-6
 SQUARED = ("winrate", "lead")
 L = TypeVar("L", Conv, MatMul)
 
@@ -37,10 +38,12 @@ def sensitivity(
     kept: Collection[str] = (),
     optimism: float = 0.0,
     group: int | None = GROUP,
+    activations: bool = False,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """How much each layer's rounding alone costs, but for `kept` ones; 1 is all that is allowed.
 
+    With `activations` what the layer reads is rounded to 8 bits too, between its extremes.
     The errors of winrate, lead and policy at `rows`, squared, in units of the gate's limits: what
     several layers cost together is about the sum.
     """
@@ -50,7 +53,9 @@ def sensitivity(
     for done, (name, layer) in enumerate(candidates.items()):
         rounded = rounding.nearest(matrix(layer), group_of(layer, group)).weights
         other = {name: rounded.reshape(layer.weights.shape)}
-        answers = accuracy.evaluate(Changed(net, optimism, other), rows, net)
+        answers = accuracy.evaluate(
+            Changed(net, optimism, other, activations=activations), rows, net
+        )
         errors = [accuracy.errors(a, b) for a, b in zip(exact, answers, strict=True)]
         found[name] = _cost({key: np.concatenate([e[key] for e in errors]) for key in errors[0]})
         progress("measuring layers", done + 1, len(candidates))
@@ -80,8 +85,16 @@ class Changed(NumpyOperations):
 
     name, shape = "numpy", None
 
-    def __init__(self, net: Net, optimism: float, other: dict[str, Floats] | None = None) -> None:
+    def __init__(
+        self,
+        net: Net,
+        optimism: float,
+        other: dict[str, Floats] | None = None,
+        *,
+        activations: bool = False,
+    ) -> None:
         self._net, self._optimism, self._other = net, optimism, other or {}
+        self._activations = activations
 
     def __call__(self, inputs: InputArrays) -> OutputArrays:
         """See Runner."""
@@ -91,11 +104,18 @@ class Changed(NumpyOperations):
 
     def conv(self, x: Floats, layer: Conv) -> Floats:
         """See Operations."""
-        return super().conv(x, self._of(layer))
+        return super().conv(self._read(x, layer), self._of(layer))
 
     def linear(self, x: Floats, layer: MatMul) -> Floats:
         """See Operations."""
-        return super().linear(x, self._of(layer))
+        return super().linear(self._read(x, layer), self._of(layer))
+
+    def _read(self, x: Floats, layer: Layer) -> Floats:
+        if not self._activations or layer.name not in self._other:
+            return x
+        low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+        step = np.float32(max(high - low, LEAST_RANGE) / 255)
+        return np.rint(x / step) * step
 
     def _of(self, layer: L) -> L:
         weights = self._other.get(layer.name)

@@ -21,9 +21,10 @@ from orchestrator.pipeline.runners import slices
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from orchestrator.pipeline.interpreters.onnx import StoredWeight
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
     from orchestrator.pipeline.positions import Positions
@@ -43,13 +44,16 @@ def write_static(
     *,
     method: str = "minmax",
     kept: Collection[str] = (),
+    stored: Mapping[str, StoredWeight] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Write the net to `path` with int8 weights, by channel, and int8 inputs of layers.
 
     `method`, one of METHODS, tells how an activation's range follows from what calibration rows
-    show. `kept` layers are computed in FP32 with float16 weights; products of two computed tensors,
-    norms, pooling and softmax always are in FP32. Raises ModelError where no row fits the shape.
+    show. `kept` layers are computed in FP32, with weights as in `stored`, or else float16; products
+    of two computed tensors, norms, pooling and softmax always are in FP32.
+
+    Raises ModelError where no row fits the shape.
     """
     rows = calibration.fitting(shape)
     if not rows.count:
@@ -58,9 +62,9 @@ def write_static(
             hint="Give rows of that board with --calibration.",
         )
     every = layers(net, shape.optimism)
-    model = onnx_graph.build(
-        net, shape, stored={name: halved(layer) for name, layer in every.items() if name in kept}
-    )
+    if stored is None:
+        stored = {name: halved(every[name]) for name in kept}
+    model = onnx_graph.build(net, shape, stored={n: w for n, w in stored.items() if n in kept})
     metadata = list(model.metadata_props)
     quantization = need("onnxruntime.quantization", "onnx")
     scratch = path.with_name(f"{path.name}.static")

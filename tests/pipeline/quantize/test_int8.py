@@ -171,6 +171,8 @@ def test_what_a_layer_costs_grows_with_what_it_is_rounded_to(tiny, halves):
     fine = sensitivity.sensitivity(tiny, halves[0], kept=kept, group=4)
     assert coarse.keys() == fine.keys() == layers(tiny).keys() - kept
     assert all(cost > 0 for cost in coarse.values())
+    both = sensitivity.sensitivity(tiny, halves[0], kept=kept, group=None, activations=True)
+    assert sum(both.values()) > sum(coarse.values())
     assert sum(fine.values()) < sum(coarse.values())
 
 
@@ -196,6 +198,19 @@ def test_a_search_without_success_gives_what_comes_closest(tiny, halves, tmp_pat
     modes.write(source(tiny, halves), again, found.chosen.mode)
     assert path.read_bytes() == again.read_bytes()
     assert "fail" in {trial.document()["gate"] for trial in found.tried}
+
+
+def test_as_many_layers_as_pass_compute_with_integers(tiny, halves, tmp_path):
+    path = tmp_path / "net.onnx"
+    options = {"calibration": halves[0], "check": halves[1], "mode": "static-mixed"}
+    found = write_int8(tiny, path, SHAPE, **options)
+    assert gate.judge(errors(tiny, path, halves[1])).passed
+    integers = [len(layers(tiny)) - len(trial.kept) for trial in found.tried]
+    passing = [n for n, trial in zip(integers, found.tried, strict=True) if trial.verdict.passed]
+    failing = [n for n, trial in zip(integers, found.tried, strict=True) if n not in passing]
+    assert len(layers(tiny)) - len(found.kept) == max(passing)
+    assert not failing or min(failing) == max(passing) + 1
+    assert ends(tiny) <= set(found.kept)
 
 
 def test_progress_is_told(tiny, halves, tmp_path):
