@@ -11,7 +11,7 @@ import click
 
 from orchestrator.cli import fleet
 from orchestrator.cli.common import Context, pass_context, table
-from orchestrator.cli.models import gate, kind, plain, say
+from orchestrator.cli.models import gate, plain, say
 from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def tell(context: Context, ref: str, built: Sequence[Built]) -> None:
             verdict = gate(artifact.accuracy) or "not run here, so not measured"
             failed = artifact.accuracy.get("gate") == "fail"
             shown.add_row(
-                kind(artifact),
+                each.recipe.name,
                 each.outcome,
                 human_size(artifact.size),
                 f"{speed:.3g}" if speed else "",

@@ -40,7 +40,7 @@ HOSTS = "rpi:4,jetson:1,gpu:1"
 CANARIES = {"lab-rpi-1", "lab-rpi-2", "lab-jetson-1", "lab-gpu-1"}
 FLEET = ("--group", "lab")
 # Hosts of ONNX Runtime are all that the demo has; INT8 by rounding alone, which is quick.
-BUILD = ("--format", "onnx", "--mode", "weights")
+BUILD = ("--format", "onnx", "--mode", "weights-groups")
 GOOD, ROLLED_BACK = 0, 3
 COMMAND_SECONDS = 300
 WIDE_ENOUGH = 110

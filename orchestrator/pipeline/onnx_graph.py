@@ -1,8 +1,8 @@
 """A net as an ONNX file.
 
 Opset 17, which ONNX Runtime 1.12 and newer read; the batch is free, the board is not. Inputs and
-outputs are those of `tensors`, in FP32 whatever the precision inside. The metadata says what the
-file was made from, with `METADATA` as keys. The same net and the same shape give the same bytes.
+outputs are those of `tensors`, in FP32 whatever the precision inside. The metadata is
+that of `metadata`. The same net and the same shape give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from orchestrator.pipeline.interpreters.onnx import OnnxOperations, Value
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
 from orchestrator.pipeline.katago.network import forward
+from orchestrator.pipeline.metadata import metadata
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs
 
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ OPSET = 17
 IR_VERSION = 8
 BATCH = "N"
 PRODUCER = "orchestrate"
-METADATA = (
-    "name",
-    "katago_version",
-    "board",
-    "masked",
-    "optimism",
-    "precision",
-    "softplus",
-    "post_process",
-)
 
 
 def write(
@@ -99,23 +90,8 @@ def build(
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
     )
-    helper.set_model_props(model, _metadata(net, shape, precision))
+    helper.set_model_props(model, metadata(net, shape, precision))
     return model
-
-
-def _metadata(net: Net, shape: Shape, precision: str) -> dict[str, str]:
-    post = net.post_process
-    said = (
-        net.name,
-        str(net.version),
-        f"{shape.height}x{shape.width}",
-        str(shape.masked).lower(),
-        f"{shape.optimism:g}",
-        precision,
-        str(shape.softplus).lower(),
-        " ".join(f"{getattr(post, name):g}" for name in post.__dataclass_fields__),
-    )
-    return dict(zip(METADATA, said, strict=True))
 
 
 def _floats(name: str, lengths: tuple[int | str, ...]) -> onnx.ValueInfoProto:

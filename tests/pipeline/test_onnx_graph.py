@@ -128,7 +128,7 @@ def test_inputs_outputs_opset_and_metadata_are_the_documented_ones():
     }
     assert [each.version for each in model.opset_import] == [onnx_graph.OPSET]
     said = {each.key: each.value for each in model.metadata_props}
-    assert said["board"] == "9x13"
+    assert said["board"] == "13x9"
     assert (said["masked"], said["optimism"], said["precision"]) == ("true", "0.25", "fp16")
     assert {
         each.type.tensor_type.elem_type for each in (*model.graph.input, *model.graph.output)

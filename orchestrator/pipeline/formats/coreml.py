@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.pipeline.extras import need
-from orchestrator.pipeline.formats.metadata import metadata
+from orchestrator.pipeline.formats.base import Made
 from orchestrator.pipeline.formats.quiet import quiet
-from orchestrator.pipeline.formats.stored import each_by_itself
+from orchestrator.pipeline.formats.stored import each_by_itself, rounded
 from orchestrator.pipeline.katago.net import (
     GLOBAL_INPUTS,
     META_INPUTS,
@@ -25,14 +25,17 @@ from orchestrator.pipeline.katago.net import (
     NestedBottleneckBlock,
 )
 from orchestrator.pipeline.katago.network import forward
+from orchestrator.pipeline.metadata import metadata
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.pipeline.formats.base import Recipe, Work
     from orchestrator.pipeline.interpreters.onnx import StoredWeight
     from orchestrator.pipeline.katago.net import Block, Net
     from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.runners import Runner
 
 PRECISIONS = ("fp32", "fp16", "int8")
 EXTRA = "build"
@@ -169,3 +172,32 @@ def _manifest() -> dict[str, Any]:
         "itemInfoEntries": entries,
         "rootModelIdentifier": root,
     }
+
+
+class CoreMLFormat:
+    """See Format. Packages for one position at a time; they run on Apple's machines alone."""
+
+    suffix = ".mlpackage.zip"
+    precisions = PRECISIONS
+    extra = EXTRA
+    libraries = ("coremltools",)
+
+    def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
+        """See Format."""
+        stored, chosen = rounded(net, recipe, work)
+        write(net, path, recipe.shape, recipe.precision, stored=stored)
+        return Made(chosen)
+
+    def runner(
+        self,
+        path: Path,  # noqa: ARG002 - nothing runs it here
+        shape: Shape,  # noqa: ARG002
+        *,
+        threads: int = 0,  # noqa: ARG002
+        batch: int = 1,  # noqa: ARG002
+    ) -> Runner | None:
+        """None: Core ML is part of Apple's systems."""
+        return None
+
+
+FORMAT = CoreMLFormat()

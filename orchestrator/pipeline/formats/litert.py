@@ -20,10 +20,12 @@ import numpy as np
 
 from orchestrator.errors import ModelError
 from orchestrator.pipeline.extras import need
-from orchestrator.pipeline.formats.metadata import metadata
+from orchestrator.pipeline.formats.base import Made
 from orchestrator.pipeline.formats.quiet import quiet
-from orchestrator.pipeline.formats.stored import each_by_itself, outputs_first
+from orchestrator.pipeline.formats.stored import each_by_itself, outputs_first, rounded
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
+from orchestrator.pipeline.metadata import metadata
+from orchestrator.pipeline.runners_litert import LiteRT
 from orchestrator.pipeline.tensors import INPUTS
 
 if TYPE_CHECKING:
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from orchestrator.pipeline.formats.base import Recipe, Work
     from orchestrator.pipeline.interpreters.onnx import StoredWeight
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.runners import Runner
 
     Floats = NDArray[np.float32]
 
@@ -185,3 +189,32 @@ def _layers(model: bytes, keys: Collection[str]) -> Iterator[tuple[str, str, str
         if kind is not None:
             for key in set(_LAYER.findall(names[operator.inputs[1]])).intersection(keys):
                 yield kind, names[operator.outputs[0]], key
+
+
+class LiteRTFormat:
+    """See Format. Files for one position at a time; INT8 is that of the weights alone."""
+
+    suffix = ".tflite"
+    precisions = PRECISIONS
+    extra = EXTRA
+    libraries = ("torch", "litert_torch", "ai_edge_litert")
+
+    def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
+        """See Format."""
+        stored, chosen = rounded(net, recipe, work)
+        write(net, path, recipe.shape, recipe.precision, stored=stored)
+        return Made(chosen)
+
+    def runner(
+        self,
+        path: Path,
+        shape: Shape,
+        *,
+        threads: int = 0,
+        batch: int = 1,  # noqa: ARG002 - the file's own
+    ) -> Runner | None:
+        """See Format."""
+        return LiteRT(path, shape, threads=threads)
+
+
+FORMAT = LiteRTFormat()

@@ -8,11 +8,12 @@ import numpy as np
 
 from orchestrator.errors import ModelError
 from orchestrator.pipeline.quantize.layers import ends, layers
-from orchestrator.pipeline.quantize.weights import nearest
+from orchestrator.pipeline.quantize.weights import compensated, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from orchestrator.pipeline.formats.base import Recipe, Work
     from orchestrator.pipeline.interpreters.onnx import StoredWeight
     from orchestrator.pipeline.katago.net import Net
 
@@ -43,3 +44,26 @@ def outputs_first(name: str, stored: StoredWeight) -> tuple[Numbers, Numbers | N
             hint="round them with group=None",
         )
     return numbers, None if scale is None else np.reshape(scale, -1)
+
+
+def rounded(
+    net: Net, recipe: Recipe, work: Work
+) -> tuple[dict[str, StoredWeight] | None, dict[str, Any]]:
+    """The weights of an INT8 file, and what the provenance tells of them; None for others.
+
+    `mode` `weights` rounds by what the calibration rows need, other modes to the nearest step.
+    """
+    if recipe.precision != "int8":
+        return None, {}
+    kept, optimism = ends(net), recipe.shape.optimism
+    if recipe.mode == "weights":
+        weights = compensated(
+            net,
+            work.calibration,
+            kept=kept,
+            group=None,
+            optimism=optimism,
+            progress=work.progress,
+        )
+        return weights, {"mode": "weights", "kept": sorted(kept)}
+    return each_by_itself(net, "int8", optimism), {"mode": "weights-nearest", "kept": sorted(kept)}

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
 
 
 def metadata(net: Net, shape: Shape, precision: str) -> dict[str, str]:
-    """The net's name and version, what the file was made for, and KataGo's output factors."""
+    """The net's name and version, what the file was made for, and KataGo's output factors.
+
+    `board` is width x height, as Go has it.
+    """
     post = net.post_process
     return {
         "name": net.name,
         "katago_version": str(net.version),
-        "board": f"{shape.height}x{shape.width}",
+        "board": f"{shape.width}x{shape.height}",
         "masked": str(shape.masked).lower(),
         "optimism": f"{shape.optimism:g}",
         "precision": precision,
