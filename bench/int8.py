@@ -108,15 +108,15 @@ def main() -> None:
     seen, check = split(options.calibration, options.rows, options.check_rows)
     heads = ["net", "mode", "size", *COLUMNS.values(), "worst", "gate", "s"]
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)
-    found = []
+    rows = {"rows": seen.count, "boards": seen.boards, "sha256": seen.sha256}
+    found: list[dict[str, Any]] = []
+    document = {"machine": machine(), "calibration": rows, "check": check.boards, "found": found}
     for net in options.nets:
         for row in table(net, seen, check, options.modes):
             found.append(row)
             print(line(row), flush=True)
-    if options.json:
-        rows = {"rows": seen.count, "boards": seen.boards, "sha256": seen.sha256}
-        document = {"machine": machine(), "calibration": rows, "check": check.boards, "rows": found}
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+            if options.json:
+                options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

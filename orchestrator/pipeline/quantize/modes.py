@@ -45,8 +45,8 @@ class Source:
 def write(source: Source, path: Path, mode: str) -> tuple[str, ...]:
     """Write an INT8 file to `path` and tell which layers are kept in float.
 
-    Stem, heads and the layers that bias by global pooling always are: they are small, and what they
-    lose nothing makes good.
+    Stem, heads and the layers that bias by global pooling always are: they are small, and their
+    errors reach the answers undamped.
 
     | mode | weights | activations |
     |---|---|---|

@@ -39,9 +39,9 @@ L = TypeVar("L", Conv, MatMul)
 
 # Inputs that share a scale, at most: that scale takes 2 bytes to their 64.
 GROUP = 64
-# Inputs of a layer that are looked at for each number that makes up one of them.
+# Inputs of a layer that are looked at for each number that makes up one of them, and at least.
 POINTS = 4
-LEAST_POINTS = 2048
+LEAST_POINTS = 16384
 # With fewer than that, rounding to the nearest step is as good.
 ENOUGH = 1.0
 
