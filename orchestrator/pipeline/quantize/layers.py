@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.errors import ModelError
 from orchestrator.pipeline.interpreters.numpy import NumpyOperations
 from orchestrator.pipeline.katago.net import (
     GLOBAL_INPUTS,
@@ -30,8 +31,9 @@ def layers(net: Net, optimism: float = 0.0) -> dict[str, Layer]:
     """Convolutions and linear layers by name, in the order in which they are computed.
 
     Their weights are those that an artifact holds: policy channels blended, queries scaled.
+    Raises ModelError for a net in which two layers have one name.
     """
-    listing = _Listing()
+    listing = _Listing(net.name)
     shape = Shape(SMALL_BOARD, SMALL_BOARD, masked=False, optimism=optimism)
     inputs = Inputs(
         np.ones((1, SPATIAL_INPUTS, SMALL_BOARD, SMALL_BOARD), np.float32),
@@ -71,13 +73,22 @@ def matrix(layer: Layer) -> Floats:
 class _Listing(NumpyOperations):
     """Computes, and notes down the layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: str) -> None:
         self.found: dict[str, Layer] = {}
+        self._net = net
 
     def conv(self, x: Floats, layer: Conv) -> Floats:
-        self.found[layer.name] = layer
+        self._note(layer)
         return super().conv(x, layer)
 
     def linear(self, x: Floats, layer: MatMul) -> Floats:
-        self.found[layer.name] = layer
+        self._note(layer)
         return super().linear(x, layer)
+
+    def _note(self, layer: Layer) -> None:
+        if layer.name in self.found:
+            raise ModelError(
+                f"{self._net} has two layers called {layer.name}, which INT8 cannot tell apart",
+                hint="Build it in fp32 or fp16.",
+            )
+        self.found[layer.name] = layer

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", Conv, MatMul)
 
-# Inputs that share a scale, at most: that scale takes 2 bytes to their 64.
+# Inputs that share a scale, at most (it takes 2 bytes to their 64) and at least a fourth of that.
 GROUP = 64
+LEAST_SHARE = 4
 # Inputs of a layer that are looked at for each number that makes up one of them, and at least.
 POINTS = 4
 LEAST_POINTS = 16384
@@ -124,12 +125,14 @@ def twice(inputs: Inputs[Floats]) -> Inputs[Floats]:
 def group_of(layer: Layer, most: int | None) -> int | None:
     """The largest group of a layer's channels, at most `most`, that divides them; None: no groups.
 
-    No group goes beyond one place of a convolution's kernel.
+    No group goes beyond one place of a convolution's kernel. Channels that fall only into groups so
+    small that their scales would cost too much are one group.
     """
     if most is None:
         return None
-    channels = layer.weights.shape[-2]
-    return max(size for size in range(1, channels + 1) if size <= most and channels % size == 0)
+    channels: int = layer.weights.shape[-2]
+    size = max(size for size in range(1, min(most, channels) + 1) if channels % size == 0)
+    return size if size * LEAST_SHARE >= most else channels
 
 
 def stored(layer: Layer, rounded: Rounded) -> StoredWeight:

@@ -137,7 +137,7 @@ def test_every_mode_writes_the_same_valid_file_twice(mode, tiny, halves, tmp_pat
     assert ends(tiny) <= set(kept[0])
     model = onnx.load(tmp_path / "a")
     onnx.checker.check_model(model, full_check=True)
-    assert {entry.key for entry in model.metadata_props} == set(onnx_graph.METADATA)
+    assert list(model.metadata_props) == list(onnx_graph.build(tiny, SHAPE).metadata_props)
     assert not list(tmp_path.glob("a.*"))
     report = errors(tiny, tmp_path / "a", halves[1])
     assert report.not_finite == 0
@@ -211,6 +211,20 @@ def test_as_many_layers_as_pass_compute_with_integers(tiny, halves, tmp_path):
     assert len(layers(tiny)) - len(found.kept) == max(passing)
     assert not failing or min(failing) == max(passing) + 1
     assert ends(tiny) <= set(found.kept)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(192, 64), (96, 48), (40, 40), (97, 97), (8, 8)])
+def test_groups_divide_the_channels_and_are_not_too_small(channels, size):
+    conv = Conv("conv", np.ones((3, 3, channels, 2), np.float32))
+    assert weights.group_of(conv, 64) == size
+    assert weights.group_of(conv, None) is None
+
+
+def test_layers_of_one_name_are_told(tiny):
+    twin = replace(tiny.policy.g1_conv, name=tiny.policy.p1_conv.name)
+    twins = replace(tiny, policy=replace(tiny.policy, g1_conv=twin))
+    with pytest.raises(ModelError, match="two layers called"):
+        layers(twins)
 
 
 def test_progress_is_told(tiny, halves, tmp_path):
