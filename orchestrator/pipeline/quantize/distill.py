@@ -25,6 +25,7 @@ from orchestrator.pipeline.answers import (
 )
 from orchestrator.pipeline.interpreters.torch import TorchNet, layer_key
 from orchestrator.pipeline.positions import Batch, framed
+from orchestrator.pipeline.quantize.fake import FakeInt8, readers
 from orchestrator.pipeline.runners import sliced
 from orchestrator.pipeline.tensors import Inputs, Outputs
 
@@ -35,22 +36,22 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
     from orchestrator.pipeline.positions import Positions
-    from orchestrator.pipeline.quantize.fake import FakeInt8
     from orchestrator.pipeline.tensors import InputArrays, OutputArrays
 
     Progress = Callable[[str, int, int], None]
 
-ROWS = 24
+ROWS = 16
 SLICE = 16
 SYMMETRIES = 8
 EVALUATIONS = 8
 # Learning rates: of weights in int8 steps, of norms and of activations' scales in their own size.
-WEIGHTS, NORMS, ACTIVATIONS = 0.04, 5e-4, 1e-3
+WEIGHTS, NORMS, ACTIVATIONS = 0.01, 5e-4, 1e-4
 WARM_UP = 0.05
 # Of the time: what passes before it can be said to be the nearer bound.
 READY = 0.2
-# What a deviation of the trunk counts, in units of its mean square, beside those of the answers.
-TRUNK = 300.0
+# What deviations of what layers read count, in shares of its mean square, beside the answers'.
+INSIDE = 3000.0
+TINY = 1e-12
 CLIP = 1.0
 
 
@@ -75,14 +76,14 @@ class Answered:
     """Answers in units of the gate's limits, so that a difference of 1 is what is allowed.
 
     `log_policy` [N, P] over legal moves and `chance` [N, 3] are probabilities, `numbers` [N, K],
-    `ownership` [N, H, W], `trunk` is what the heads read.
+    `ownership` [N, H, W]; `read` is what layers read: those of the blocks, and the heads.
     """
 
     log_policy: torch.Tensor
     chance: torch.Tensor
     numbers: torch.Tensor
     ownership: torch.Tensor
-    trunk: torch.Tensor
+    read: tuple[torch.Tensor, ...]
 
 
 def distill(
@@ -163,8 +164,12 @@ def difference(wanted: Answered, given: Answered, board: torch.Tensor) -> torch.
     points = (wanted.ownership - given.ownership).square() * board
     ownership = points.sum((1, 2)) / board.sum((1, 2)) / limit["ownership"].p99 ** 2
     answers = divergence + top_move + winrate.square() + none.square() + numbers + ownership
-    trunk = (wanted.trunk - given.trunk).square().mean() / wanted.trunk.square().mean()
-    return answers.mean() + TRUNK * trunk
+    inside = [_share_lost(a, b) for a, b in zip(wanted.read, given.read, strict=True)]
+    return answers.mean() + INSIDE * torch.stack(inside).mean()
+
+
+def _share_lost(wanted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    return (wanted - given).square().mean() / (wanted.square().mean() + TINY)
 
 
 class _Asked:
@@ -173,15 +178,15 @@ class _Asked:
     def __init__(self, module: TorchNet | FakeInt8, net: Net) -> None:
         self.module, self.net = module, net
         whole = module if isinstance(module, TorchNet) else module.net
-        self._trunk: torch.Tensor | None = None
-        whole.layers[layer_key(net.value.v1_conv.name)].register_forward_pre_hook(self._see)
+        self._read: list[torch.Tensor] | None = None
+        for name in sorted(readers(net) | {net.value.v1_conv.name}):
+            whole.layers[layer_key(name)].register_forward_pre_hook(self._see, prepend=True)
 
     def __call__(self, given: Sequence[torch.Tensor], legal: torch.Tensor) -> Answered:
         """The answers to rows of inputs; `legal` [N, P]."""
+        read = self._read = []
         policy, value, misc, ownership = self.module(*given)
-        trunk, self._trunk = self._trunk, None
-        if trunk is None:
-            raise RuntimeError(f"{self.net.name} computed no trunk")
+        self._read = None
         ko, scoring = given[1][:, KO_IS_NOT_SIMPLE], given[1][:, TERRITORY_SCORING]
         ruled_out = functional.one_hot(torch.tensor(NO_RESULT), 3).to(value) * RULED_OUT
         value = value + ((ko != 0) & (scoring == 0)).unsqueeze(1) * ruled_out
@@ -190,11 +195,12 @@ class _Asked:
             torch.softmax(value, 1),
             numbers(misc, self.net),
             ownership[:, 0],
-            trunk,
+            tuple(read),
         )
 
     def _see(self, _layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        (self._trunk,) = given
+        if self._read is not None:
+            self._read.append(given[0])
 
 
 def numbers(misc: torch.Tensor, net: Net) -> torch.Tensor:

@@ -41,8 +41,9 @@ LEAST_ACTIVATION, MOST_ACTIVATION = -128, 127
 # Ranges tried for an activation, in shares of the largest that was seen.
 SHRINKS = np.geomspace(1.0, 0.2, 24)
 SAMPLE = 1 << 18
-# Of a step: what a weight may be off and surely rounds to the same number.
-WITHIN = 0.49
+# Of what a weight lost by rounding, at most half a step: what training starts from. No number flips
+# at once, and few together.
+WITHIN = 0.9
 Norm = BatchNorm | RMSNorm | TipRMSNorm | Bias
 NORM_PARTS = {
     BatchNorm: ("scale", "bias"),
@@ -101,7 +102,7 @@ class HalvedWeights(nn.Module):
 
 
 class RoundedActivation(nn.Module):
-    """A tensor as int8 with a scale and a zero point, both learned (LSQ, arXiv:1902.08153).
+    """A tensor as int8 with a zero point and a learned scale (LSQ, arXiv:1902.08153).
 
     Until `choose` is called it lets everything through and keeps a sample of it.
     """
@@ -109,7 +110,7 @@ class RoundedActivation(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
-        self.zero_point = nn.Parameter(torch.zeros(1))
+        self.register_buffer("zero_point", torch.zeros(1))
         self.seen: list[torch.Tensor] | None = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -149,8 +150,7 @@ class RoundedActivation(nn.Module):
     @property
     def chosen(self) -> ActivationScale:
         """The scale and the zero point, as the file holds them."""
-        zero = int(torch.clamp(self.zero_point.round(), LEAST_ACTIVATION, MOST_ACTIVATION))
-        return ActivationScale(self.scale.item(), zero)
+        return ActivationScale(self.scale.item(), int(self.zero_point))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +212,8 @@ class FakeInt8(nn.Module):
         for key in self.norms:
             parameter = self.net.body.constants.get_parameter(key)
             found.append({"params": [parameter], "lr": norms * _size(parameter)})
-        for read in self.activations.values():
-            found.append({"params": [read.scale], "lr": activations * read.scale.item()})
-            found.append({"params": [read.zero_point], "lr": activations * MOST})
+        scales = [cast("RoundedActivation", read).scale for read in self.activations.values()]
+        found += [{"params": [scale], "lr": activations * scale.item()} for scale in scales]
         return found
 
     def exported(self) -> Exported:
@@ -303,8 +302,8 @@ def _readers(block: Any) -> Iterator[str]:
 def _round(layer: nn.Module, stored: StoredWeight) -> None:
     """Have the layer compute with what is stored.
 
-    Its own weights stay below, as far as they round to the same: small steps then reach the
-    next number where they were near to it.
+    Its own weights stay below, as far as they are near to the numbers: training then reaches the
+    next number the sooner where the net's own weight lies that way.
     """
     rule: nn.Module = HalvedWeights()
     if stored.scale is not None:
@@ -315,7 +314,7 @@ def _round(layer: nn.Module, stored: StoredWeight) -> None:
         with torch.no_grad():
             rows = rounded.grouped(own) / steps
             numbers = numbers.reshape(rows.shape)
-            near = numbers + (rows - numbers).clamp(-WITHIN, WITHIN)
+            near = numbers + (rows - numbers).clamp(-0.5, 0.5) * WITHIN
             own.copy_(rounded.layered(near * steps))
     parametrize.register_parametrization(layer, "weight", rule)
 

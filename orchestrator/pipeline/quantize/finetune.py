@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.positions import Positions, with_profiles
 from orchestrator.pipeline.quantize.layers import ends
-from orchestrator.pipeline.quantize.weights import GROUP, nearest, silent
+from orchestrator.pipeline.quantize.weights import compensated, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LEAST_ROWS = 8
 # One position of so many is not trained on, but tells which state of the net is the best.
 HELD_OUT = 5
+# So many are enough to round the weights that the training starts from.
+ROUNDING_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Finetuned:
 
     `kept` are the layers in float16, `steps` those that were taken, `best` the one whose net was
     written (0: the training did not help), `losses` one a step. `before` and `after` are errors at
-    the `held_out` positions that were not trained on: of plain rounding, and of what was written.
+    the `held_out` positions that were not trained on: of the rounded net that the training started
+    from (see weights.compensated), and of what was written.
     """
 
     mode: str
@@ -96,23 +100,29 @@ def write_finetuned(
             hint="Give more with --calibration: a thousand is a good number.",
         )
     calibration = with_profiles(calibration) if net.has_meta else calibration
-    trained_on, held_out = _apart(calibration, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    trained_on, held_out = _apart(calibration, rng)
     side = max(max(batch.height, batch.width) for batch in calibration)
     frame = Shape(side, side, optimism=shape.optimism)
-    kept = ends(net)
-    student = fake.FakeInt8(
+    kept, started = ends(net), time.monotonic()
+    stored = compensated(
         net,
-        frame,
-        nearest(net, kept=kept, group=None if activations else GROUP, optimism=shape.optimism),
-        fake.readers(net) if activations else (),
+        _some(trained_on, ROUNDING_ROWS, rng),
+        kept=kept,
+        group=None,
+        optimism=shape.optimism,
+        seed=seed,
+        progress=progress,
     )
+    reading = fake.readers(net) if activations else ()
+    student = fake.FakeInt8(net, frame, stored, reading)
     trained = distill.distill(
         student,
         frame,
         trained_on,
         held_out,
         steps=steps,
-        minutes=minutes,
+        minutes=minutes - (time.monotonic() - started) / 60,
         seed=seed,
         device=device,
         progress=progress,
@@ -126,7 +136,7 @@ def write_finetuned(
         steps=trained.steps,
         best=trained.kept,
         losses=trained.losses,
-        minutes=trained.minutes,
+        minutes=(time.monotonic() - started) / 60,
         trained_on=trained_on.count,
         held_out=held_out.count,
         before=trained.before,
@@ -148,3 +158,12 @@ def _apart(positions: Positions, rng: np.random.Generator) -> tuple[Positions, P
             if chosen.any():
                 part.append(batch.rows(np.sort(order[chosen])))
     return Positions(tuple(parts[0])), Positions(tuple(parts[1]))
+
+
+def _some(positions: Positions, count: int, rng: np.random.Generator) -> Positions:
+    """`count` of the positions, or all where there are fewer."""
+    chosen = np.zeros(positions.count, bool)
+    chosen[rng.permutation(positions.count)[:count]] = True
+    cuts = np.split(chosen, np.cumsum([len(batch) for batch in positions])[:-1])
+    pairs = zip(positions, cuts, strict=True)
+    return Positions(tuple(b.rows(np.flatnonzero(cut)) for b, cut in pairs if cut.any()))

@@ -10,14 +10,15 @@ import onnx
 import pytest
 
 from orchestrator.errors import ModelError
-from orchestrator.pipeline import extras, onnx_graph
+from orchestrator.pipeline import extras, gate, onnx_graph
 from orchestrator.pipeline.interpreters.numpy import Reference
+from orchestrator.pipeline.interpreters.onnx import StoredWeight
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.katago.random_net import random_net
 from orchestrator.pipeline.positions import Batch, Positions
 from orchestrator.pipeline.quantize import finetune
 from orchestrator.pipeline.quantize.layers import ends, layers
-from orchestrator.pipeline.quantize.weights import nearest
+from orchestrator.pipeline.quantize.weights import compensated, nearest
 from orchestrator.pipeline.runners import OnnxRuntime
 from orchestrator.pipeline.tensors import OUTPUTS, Inputs
 from tests.needs import missing
@@ -62,14 +63,28 @@ def tuned(path, model, **options):
     return finetune.write_finetuned(model, path, SHAPE, **options)
 
 
+def coarsely(*args, **options):
+    """Weights in 15 steps instead of 255: much to be made good."""
+    return {
+        name: weight
+        if weight.scale is None
+        else StoredWeight(np.rint(weight.numbers / 16).astype(np.int8), weight.scale * 16)
+        for name, weight in compensated(*args, **options).items()
+    }
+
+
 @pytest.mark.parametrize("activations", [False, True])
-def test_the_loss_falls_and_what_is_written_is_nearer_to_the_net(tmp_path, activations):
+def test_the_loss_falls_and_what_is_written_is_nearer_to_the_net(
+    tmp_path, monkeypatch, activations
+):
+    monkeypatch.setattr(finetune, "compensated", coarsely)
     path = tmp_path / "net.onnx"
-    found = tuned(path, net(), steps=24, activations=activations)
-    assert found.steps == len(found.losses) == 24
-    assert np.mean(found.losses[-6:]) < 0.8 * np.mean(found.losses[:6])
-    assert 0 < found.best <= 24
-    assert found.after.metrics["policy_kl"].mean < found.before.metrics["policy_kl"].mean
+    found = tuned(path, net(), steps=40, activations=activations)
+    assert found.steps == len(found.losses) == 40
+    assert np.mean(found.losses[-10:]) < 0.8 * np.mean(found.losses[:5])
+    assert 0 < found.best <= 40
+    worst = [max(gate.judge(report).margins.values()) for report in (found.before, found.after)]
+    assert worst[1] < worst[0]
     assert (found.trained_on, found.held_out) == (32, 8)
     assert found.document()["mode"] == found.mode
     kinds = [node.op_type for node in onnx.load(path).graph.node]
@@ -160,11 +175,11 @@ def test_time_ends_it_and_a_file_is_written_all_the_same(tmp_path):
         path,
         net(),
         steps=1_000_000,
-        minutes=0.03,
+        minutes=0.05,
         progress=lambda what, done, of: told.append((what, done, of)),
     )
     assert 0 < found.steps < 1_000_000
-    assert found.minutes < 0.15
+    assert found.minutes < 0.2
     assert told[-1] == ("fine-tuning", found.steps, 1_000_000)
     assert OnnxRuntime(path, SHAPE).takes
 
@@ -220,10 +235,12 @@ def test_symmetries_move_every_plane_alike():
     assert np.array_equal(twice.inputs.spatial, batch.inputs.spatial)
 
 
-def test_names_that_two_layers_share_are_refused(tmp_path):
+@pytest.mark.parametrize(("part", "other"), [("conv2", "conv1"), ("norm2", "norm1")])
+def test_names_that_two_layers_share_are_refused(tmp_path, part, other):
     model = net()
     block = model.trunk.blocks[0]
-    twin = replace(block, conv2=replace(block.conv2, name=block.conv1.name))
-    model = replace(model, trunk=replace(model.trunk, blocks=(twin, *model.trunk.blocks[1:])))
-    with pytest.raises(ModelError, match="two layers are called"):
+    twin = replace(getattr(block, part), name=getattr(block, other).name)
+    blocks = (replace(block, **{part: twin}), *model.trunk.blocks[1:])
+    model = replace(model, trunk=replace(model.trunk, blocks=blocks))
+    with pytest.raises(ModelError, match=f"two layers.* called {twin.name}"):
         tuned(tmp_path / "net.onnx", model)
