@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.positions import Positions
     from orchestrator.pipeline.quantize.weights import Progress
 
+# How many inputs share a scale where weights are rounded to the nearest step; None: all.
+NEAREST = {"weights-nearest": None, "weights-groups": weights.GROUP, "weights-fine": 32}
 # Cheapest first; `search` tries these, and no more once one passes.
-WEIGHTS = ("weights-nearest", "weights-groups", "weights", "weights-mixed")
+WEIGHTS = (*NEAREST, "weights", "weights-mixed")
 STATIC = tuple(f"static-{method}" for method in static.METHODS)
 MODES = (*WEIGHTS, *STATIC)
 # Of the FP32 file's size: what `weights-mixed` may take.
@@ -52,7 +54,8 @@ def write(source: Source, path: Path, mode: str) -> tuple[str, ...]:
     |---|---|---|
     | `weights-nearest` | rounded to the nearest step, a scale for each output | FP32 |
     | `weights-groups` | the same, a scale for each 64 inputs of an output | FP32 |
-    | `weights` | in groups, rounded by what calibration rows need | FP32 |
+    | `weights-fine` | the same, a scale for each 32 inputs of an output | FP32 |
+    | `weights` | in groups of 64, rounded by what calibration rows need | FP32 |
     | `weights-mixed` | the same, the most sensitive layers in float16 up to `BUDGET` | FP32 |
     | `static-minmax`, `static-entropy`, `static-percentile` | a scale for each output | int8 |
 
@@ -78,9 +81,8 @@ def write(source: Source, path: Path, mode: str) -> tuple[str, ...]:
 
 def _stored(source: Source, mode: str, kept: Collection[str]) -> Mapping[str, StoredWeight]:
     optimism = source.shape.optimism
-    if mode in {"weights-nearest", "weights-groups"}:
-        group = None if mode == "weights-nearest" else weights.GROUP
-        return weights.nearest(source.net, kept=kept, group=group, optimism=optimism)
+    if mode in NEAREST:
+        return weights.nearest(source.net, kept=kept, group=NEAREST[mode], optimism=optimism)
     return weights.compensated(
         source.net,
         few(source.calibration, MOST_ROWS),
