@@ -191,13 +191,11 @@ def lacking(name: str, compute_capabilities: Sequence[str]) -> str:
     """Why a format cannot be built as things are; empty when it can."""
     from orchestrator.errors import ModelError
     from orchestrator.pipeline import formats
-    from orchestrator.pipeline.extras import need
 
     if name == "tensorrt" and not compute_capabilities:
         return "no --compute-capability was named"
     try:
-        for library in formats.get(name).libraries:
-            need(library, formats.get(name).extra)
+        formats.load(name)
     except ModelError as error:
         return error.message
     return ""

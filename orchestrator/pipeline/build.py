@@ -16,7 +16,6 @@ from orchestrator import __version__
 from orchestrator.errors import ModelError
 from orchestrator.models.catalog import NewArtifact
 from orchestrator.pipeline import accuracy, formats, gate, positions, runners
-from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.base import Finetune, Recipe, Work
 from orchestrator.pipeline.golden import write_golden
 from orchestrator.pipeline.katago import reader
@@ -211,8 +210,7 @@ class Builder:
 
     def _make(self, recipe: Recipe) -> Built:
         kind = formats.get(recipe.format)
-        for library in kind.libraries:
-            need(library, kind.extra)
+        formats.load(recipe.format)
         path = self.folder / _filename(self.ref, recipe, kind.suffix)
         self.progress(f"{recipe.name}: writing", 0, 1)
         work = self.work(recipe)
