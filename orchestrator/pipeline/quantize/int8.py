@@ -53,8 +53,8 @@ def write_int8(
     """Write the net to `path` as an INT8 ONNX file.
 
     `mode` is one of `modes.MODES`; or `auto`: the first weights-only file, from cheap to costly,
-    that passes the gate at `check`; or `static-mixed`: as many layers in integer arithmetic as pass. Where
-    nothing passes these give what comes closest. The others do not look at `check`.
+    that passes the gate at `check`; or `static-mixed`: as many layers in integer arithmetic as
+    pass. Where nothing passes these give what comes closest. The others do not look at `check`.
 
     The same arguments give the same bytes, on one machine with one number of threads. Raises
     ModelError for a mode that there is not, and for positions that do not fit the shape.
