@@ -37,6 +37,7 @@ FP16_LIMITS: Limits = {
     "shortterm_score_error": Limit(0.75, 2.25),
     "ownership": Limit(0.035, 0.20),
 }
+NEGLIGIBLE = 1e-3  # of a limit
 UNITS = {
     "winrate": "%",
     "top_policy": "%",
@@ -86,7 +87,10 @@ def judge(report: Report, limits: Limits = FP16_LIMITS) -> Verdict:
     if share > 1:
         reason = f"{clause} ({_plain(share)} times)"
         return Verdict(passed=False, reason=reason, margins=margins)
-    return Verdict(passed=True, reason=f"closest: {clause}", margins=margins)
+    reason = "every error is below a thousandth of its limit"
+    if share >= NEGLIGIBLE:
+        reason = f"closest: {clause}"
+    return Verdict(passed=True, reason=reason, margins=margins)
 
 
 def told(metric: str, value: float) -> str:
