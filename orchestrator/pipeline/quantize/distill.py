@@ -46,7 +46,7 @@ SYMMETRIES = 8
 # So often the net is judged; the last part of the training, with small steps, pays most.
 EVALUATIONS = 6
 # Learning rates: of weights in int8 steps, of norms and of activations' scales in their own size.
-WEIGHTS, NORMS, ACTIVATIONS = 0.01, 5e-4, 1e-4
+WEIGHTS, NORMS, ACTIVATIONS = 0.003, 1e-4, 1e-4
 WARM_UP = 0.05
 # Of the time: what passes before it can be said to be the nearer bound.
 READY = 0.2

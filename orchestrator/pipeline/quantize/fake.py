@@ -43,7 +43,7 @@ SHRINKS = np.geomspace(1.0, 0.2, 24)
 SAMPLE = 1 << 18
 # Of what a weight lost by rounding, at most half a step: what training starts from. No number flips
 # at once, and few together.
-WITHIN = 0.9
+WITHIN = 0.6
 Norm = BatchNorm | RMSNorm | TipRMSNorm | Bias
 NORM_PARTS = {
     BatchNorm: ("scale", "bias"),

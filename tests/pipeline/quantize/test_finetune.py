@@ -77,7 +77,11 @@ def coarsely(*args, **options):
 def test_the_loss_falls_and_what_is_written_is_nearer_to_the_net(
     tmp_path, monkeypatch, activations
 ):
+    from orchestrator.pipeline.quantize import distill
+
     monkeypatch.setattr(finetune, "compensated", coarsely)
+    monkeypatch.setattr(distill, "WEIGHTS", 0.01)  # there is more to move than with 255 steps
+    monkeypatch.setattr(distill, "NORMS", 1e-3)
     path = tmp_path / "net.onnx"
     found = tuned(path, net(), steps=40, activations=activations)
     assert found.steps == len(found.losses) == 40
