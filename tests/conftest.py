@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 
-from tests.katago_engine import katago, katrain_net, tiny, tiny_scrambled
+from tests.katago_engine import katago, tiny, tiny_scrambled
 from tests.rollout.faults.fault_table import pytest_terminal_summary
 from tests.sshd import needs_busybox, sshd_fleet
 
 __all__ = [
     "katago",
-    "katrain_net",
     "needs_busybox",
     "pytest_terminal_summary",
     "sshd_fleet",

@@ -50,12 +50,6 @@ def katago() -> Path:
 
 
 @pytest.fixture(scope="session")
-def katrain_net(katago: Path) -> Path:
-    """A real net, 38 MB, a few visits a second on a CPU."""
-    return CACHE / Path(NET).name
-
-
-@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A net of random weights that KataGo loads and runs in a moment."""
     return tiny_net(tmp_path_factory.mktemp("tiny") / "tiny.bin.gz", seed=1)

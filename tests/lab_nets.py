@@ -35,7 +35,7 @@ def make_net(path: Path, *, seed: int, channels: int = 32, blocks: int = 4) -> N
     weights: list[onnx.TensorProto] = []
 
     def weight(name: str, *shape: int, gain: float = 2.0) -> str:
-        fan_in = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]  # noqa: PLR2004
+        fan_in = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]
         values = rng.normal(0.0, (gain / fan_in) ** 0.5, shape).astype(np.float32)
         weights.append(numpy_helper.from_array(values, name))
         return name
@@ -106,12 +106,12 @@ def to_fp16(source: Path, path: Path) -> None:
 
 def to_int8(source: Path, path: Path, *, seed: int = 0) -> None:
     """Write the net with INT8 weights and activations, calibrated on random positions."""
-    from onnxruntime.quantization import (  # noqa: PLC0415 - it takes a second to import
+    from onnxruntime.quantization import (
         QuantFormat,
         QuantType,
         quantize_static,
     )
-    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -168,7 +168,7 @@ def golden(source: Path, path: Path, *, count: int = 4, seed: int = 7) -> None:
 def positions(count: int, *, seed: int, board: int = BOARD) -> dict[str, NDArray[np.float32]]:
     """Random inputs that look like Go features: binary planes, the first all ones."""
     rng = np.random.default_rng(seed)
-    planes = rng.random((count, SPATIAL_INPUTS, board, board)) < 0.2  # noqa: PLR2004
+    planes = rng.random((count, SPATIAL_INPUTS, board, board)) < 0.2
     planes[:, 0] = True
     rest = rng.normal(0.0, 0.5, (count, GLOBAL_INPUTS))
     return {"input": planes.astype(np.float32), "input_global": rest.astype(np.float32)}

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from orchestrator.engines.katago import golden
+from tests import nets
 from tests.katago_engine import TUNER
 from tests.katago_net import scramble
 from tests.project import FleetProject
@@ -65,5 +66,6 @@ def test_katago_is_deployed_judged_and_rolled_back(play, tiny, tiny_scrambled, c
     play(command, tiny, tiny_scrambled, visits=20)
 
 
-def test_a_real_net_is_deployed_and_a_damaged_one_caught(play, katrain_net, tmp_path):
-    play("gtp", katrain_net, scramble(katrain_net, tmp_path / "damaged.bin.gz"), visits=2)
+def test_a_real_net_is_deployed_and_a_damaged_one_caught(play, tmp_path):
+    net = nets.real_net(nets.B6C96)
+    play("gtp", net, scramble(net, tmp_path / "damaged.bin.gz"), visits=10)
