@@ -15,7 +15,7 @@ from orchestrator.fleet.project import Project
 from orchestrator.history import open_history
 from orchestrator.history.records import BenchmarkKey
 from orchestrator.models.catalog import Catalog, NewArtifact
-from orchestrator.pipeline.formats import onnx
+from orchestrator.pipeline import onnx_graph
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
 from tests.history.test_history import outcome, publish, run_of
@@ -32,7 +32,7 @@ PI4, PI5 = (BenchmarkKey(c, "go", "onnx", "int8", "onnxruntime") for c in ("rpi4
 def net(tiny, tmp_path_factory):
     """The net itself, and the same for 9x9 in ONNX."""
     path = tmp_path_factory.mktemp("onnx") / "net-fp32.onnx"
-    onnx.write(reader.read(tiny), path, Shape(9, 9, masked=False))
+    onnx_graph.write(reader.read(tiny), path, Shape(9, 9, masked=False))
     return tiny, path
 
 
@@ -59,7 +59,7 @@ def project(tmp_path, net):
         NewArtifact(str(file), accuracy=full.accuracy, measured=MACHINE, provenance=options),
     )
     small = tmp_path / "net-int8.onnx"
-    onnx.write(reader.read(source), small, Shape(9, 9, masked=False, optimism=0.5))
+    onnx_graph.write(reader.read(source), small, Shape(9, 9, masked=False, optimism=0.5))
     int8 = built("onnx int8", 2.5, speed=22.0)
     catalog.add(
         REF,

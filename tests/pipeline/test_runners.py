@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import ModelError
-from orchestrator.pipeline import positions, runners
-from orchestrator.pipeline.formats import onnx
+from orchestrator.pipeline import onnx_graph, positions, runners
 from orchestrator.pipeline.interpreters.numpy import Reference
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
@@ -24,7 +23,7 @@ def net(tiny):
 @pytest.fixture(scope="module")
 def file(net, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "net.onnx"
-    onnx.write(net, path, SHAPE)
+    onnx_graph.write(net, path, SHAPE)
     return path
 
 

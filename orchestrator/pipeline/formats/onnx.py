@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.pipeline import onnx_graph
 from orchestrator.pipeline.formats.base import Made
-from orchestrator.pipeline.onnx_graph import OPSET, build, write
 from orchestrator.pipeline.quantize.finetune import write_finetuned
 from orchestrator.pipeline.quantize.int8 import write_int8
 from orchestrator.pipeline.runners import OnnxRuntime
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.katago.network import Shape
     from orchestrator.pipeline.runners import Runner
-
-__all__ = ["FORMAT", "OPSET", "build", "write"]
 
 
 class OnnxFormat:
@@ -32,7 +30,7 @@ class OnnxFormat:
     def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
         """See Format."""
         if recipe.precision != "int8":
-            write(net, path, recipe.shape, recipe.precision)
+            onnx_graph.write(net, path, recipe.shape, recipe.precision)
             return Made()
         if recipe.finetune is not None:
             return self._finetuned(net, path, recipe, work)

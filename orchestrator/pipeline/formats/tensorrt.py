@@ -208,11 +208,11 @@ class TensorRTFormat:
 
         For Turing that is not the ONNX artifact's file: see `turing`.
         """
-        from orchestrator.pipeline.formats import onnx as onnx_format  # noqa: PLC0415 - an extra
+        from orchestrator.pipeline import onnx_graph  # noqa: PLC0415 - an extra
         from orchestrator.pipeline.formats import turing  # noqa: PLC0415 - an extra
 
         stand_in = work.folder / f"{path.stem}.onnx"
-        onnx_format.write(net, stand_in, recipe.shape, recipe.precision)
+        onnx_graph.write(net, stand_in, recipe.shape, recipe.precision)
         chosen: dict[str, Any] = {}
         if recipe.compute_capability == turing.COMPUTE_CAPABILITY:
             chosen["linear_as_convolution"] = turing.without_fp32_linear(stand_in)

@@ -57,7 +57,7 @@ def net():
 @pytest.fixture(scope="session")
 def onnx_file(net, tmp_path_factory):
     """The path of the net's ONNX file in a precision."""
-    from orchestrator.pipeline.formats import onnx
+    from orchestrator.pipeline import onnx_graph
     from orchestrator.pipeline.katago.network import Shape
 
     folder = tmp_path_factory.mktemp("onnx")
@@ -65,7 +65,7 @@ def onnx_file(net, tmp_path_factory):
     def write(precision="fp32"):
         path = folder / f"net-{precision}.onnx"
         if not path.exists():
-            onnx.write(net, path, Shape(BOARD, BOARD), precision)
+            onnx_graph.write(net, path, Shape(BOARD, BOARD), precision)
         return path
 
     return write

@@ -1,0 +1,111 @@
+"""`orchestrate build` as an operator types it."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.cli import root
+from orchestrator.errors import ModelError
+from orchestrator.fleet import skeleton
+from orchestrator.pipeline import extras, positions
+from tests.katago_net import tiny_net
+
+ONE = ("--format", "onnx", "--precision", "fp32")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project as `init` makes it, with the KataGo net go@v1."""
+    folder = tmp_path / "fleet"
+    skeleton.create(folder)
+    return folder
+
+
+@pytest.fixture
+def few(tmp_path):
+    """A file with one position of each board."""
+    path = tmp_path / "few.npz"
+    standard = positions.standard()
+    one = positions.Positions(tuple(batch.rows(slice(0, 1)) for batch in standard))
+    positions.write(path, one)
+    return str(path)
+
+
+@pytest.fixture
+def orchestrate(project, tmp_path):
+    def run(*words):
+        arguments = ["--project", str(project), *words]
+        return CliRunner().invoke(root, arguments, standalone_mode=False)
+
+    net = tiny_net(tmp_path / "net.bin.gz", seed=1)
+    assert run("models", "add", "go@v1", str(net)).exception is None
+    return run
+
+
+def test_json_is_one_document_and_people_read_the_rest(orchestrate, few):
+    done = orchestrate("--json", "build", "go@v1", *ONE, "--check", few)
+    document = json.loads(done.stdout)
+    (made,) = document["artifacts"]
+    assert (document["ref"], document["exit_code"], done.return_value) == ("go@v1", 0, 0)
+    assert (made["name"], made["outcome"], made["error"]) == ("onnx fp32", "new", None)
+    assert made["artifact"]["accuracy"]["gate"] == "pass"
+    assert "onnx fp32: writing" in done.stderr
+
+
+def test_what_the_profiles_ask_for_and_cannot_be_had_is_said(orchestrate, few):
+    done = orchestrate("build", "go@v1", "--precision", "fp16", "--check", few)
+    assert "tensorrt fp16 is left out: no --compute-capability was named" in done.stdout
+    assert "litert" not in done.stdout
+    assert "onnx fp16" in done.stdout
+    assert "pass, closest:" in done.stdout
+
+
+def test_a_failure_is_told_first_and_ends_with_3(orchestrate, few, monkeypatch):
+    def need(module, extra):
+        raise ModelError(f"this needs the {extra} extra", hint="pip install it")
+
+    orchestrate("build", "go@v1", *ONE, "--check", few)
+    monkeypatch.setattr("orchestrator.pipeline.formats.need", need)
+    done = orchestrate("build", "go@v1", "--format", "onnx", "--format", "coreml", "--check", few)
+    assert done.return_value == 3
+    rows = [line.split()[:3] for line in done.stdout.splitlines() if "fp" in line or "int8" in line]
+    assert rows[0][-1] == "failed"
+    assert rows[-1] == ["onnx", "fp32", "unchanged"]
+    assert "hint: pip install it" in done.stdout
+    assert extras.need("numpy", "onnx")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--board", "20x20"), "two lengths from 2 to 19"),
+        (("--board", "nine"), "two lengths from 2 to 19"),
+        (("--batch", "8,1,2"), "is not MIN,USUAL,MAX"),
+        (("--compute-capability", "86"), "is none, such as 8.6"),
+        (("--optimism", "1.5"), "not in the range"),
+        (("--precision", "int4"), "is not one of"),
+    ],
+)
+def test_mistyped_options_are_usage_errors(orchestrate, words, message):
+    done = orchestrate("build", "go@v1", *words)
+    assert isinstance(done.exception, click.UsageError)
+    assert message in done.exception.format_message()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("go@v9",), "go has no version v9"),
+        (("go@v1", "--format", "tensorrt", "--precision", "fp16"), "built for one kind of GPU"),
+        (("go@v1", "--mode", "magic"), "no INT8 mode is called magic"),
+        (("go@v1", "--format", "tensorrt", "--precision", "int8"), "cannot be built in int8"),
+    ],
+)
+def test_what_cannot_be_made_is_bad_input(orchestrate, words, message):
+    done = orchestrate("build", *words)
+    assert isinstance(done.exception, ModelError)
+    assert message in done.exception.message
