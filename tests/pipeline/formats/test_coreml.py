@@ -277,4 +277,4 @@ def test_the_same_net_gives_the_same_bytes_and_says_what_it_is(packages, convnet
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
     said = packages["fp16"].spec.description.metadata.userDefined
-    assert (said["name"], said["board"], said["precision"]) == (convnet.name, "7x9", "fp16")
+    assert (said["name"], said["board"], said["precision"]) == (convnet.name, "9x7", "fp16")

@@ -137,7 +137,7 @@ def test_says_what_it_was_made_from(files, plain):
     with zipfile.ZipFile(files / "fp16.tflite") as archive:
         said = json.loads(archive.read(litert.METADATA))
     assert said["name"] == plain.name
-    assert (said["board"], said["precision"], said["softplus"]) == ("7x9", "fp16", "false")
+    assert (said["board"], said["precision"], said["softplus"]) == ("9x7", "fp16", "false")
 
 
 def test_what_is_no_litert_file_is_told(tmp_path):
