@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.quantize.weights import Progress
 
 AUTO = "auto"
+CHOICES = (AUTO, *modes.MODES, STATIC_MIXED)
 
 
 @dataclass(frozen=True, slots=True)
