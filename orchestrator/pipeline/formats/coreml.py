@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.pipeline import onnx_graph
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.base import Made
 from orchestrator.pipeline.formats.quiet import quiet
@@ -107,7 +108,7 @@ def _model(
         for name in INPUTS
         if name in widths
     ]
-    computed = "fp32" if precision == "fp32" or _needs_fp32(net) else "fp16"
+    computed = _computed(net, precision)
     ops = interpreter.MilOperations(computed, stored)
     program = interpreter.program(
         {name: (most if least == most else None, *lengths) for name, lengths in widths.items()},
@@ -127,8 +128,10 @@ def _model(
     )
 
 
-def _needs_fp32(net: Net) -> bool:
-    return net.trunk.channels < FP16_CHANNELS and _attends(net.trunk.blocks)
+def _computed(net: Net, precision: str) -> str:
+    """What a package of that precision computes in: `fp32` or `fp16`."""
+    narrow = net.trunk.channels < FP16_CHANNELS and _attends(net.trunk.blocks)
+    return "fp32" if precision == "fp32" or narrow else "fp16"
 
 
 def _attends(blocks: Sequence[Block]) -> bool:
@@ -175,18 +178,26 @@ def _manifest() -> dict[str, Any]:
 
 
 class CoreMLFormat:
-    """See Format. Packages for one position at a time; they run on Apple's machines alone."""
+    """See Format. Packages for one position at a time; they run on Apple's machines alone.
+
+    An ONNX file with the same weights, computed in the same precision, stands in for them.
+    """
 
     suffix = ".mlpackage.zip"
     precisions = PRECISIONS
     extra = EXTRA
-    libraries = ("coremltools",)
+    libraries = ("onnx", "coremltools")
 
     def write(self, net: Net, path: Path, recipe: Recipe, work: Work) -> Made:
         """See Format."""
+        shape, precision = recipe.shape, recipe.precision
         stored, chosen = rounded(net, recipe, work)
-        write(net, path, recipe.shape, recipe.precision, stored=stored)
-        return Made(chosen)
+        if stored is None:
+            stored = each_by_itself(net, precision, shape.optimism)
+        write(net, path, shape, precision, stored=stored)
+        stand_in = work.folder / f"{path.name}.onnx"
+        onnx_graph.write(net, stand_in, shape, _computed(net, precision), stored)
+        return Made(chosen, stand_in=stand_in)
 
     def runner(
         self,

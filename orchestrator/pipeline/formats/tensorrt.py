@@ -225,7 +225,14 @@ class TensorRTFormat:
         )
         return Made(chosen=engine.provenance | chosen, requires=engine.requires, stand_in=stand_in)
 
-    def runner(self, path: Path, shape: Shape) -> Runner | None:  # noqa: ARG002 - of the seam
+    def runner(
+        self,
+        path: Path,  # noqa: ARG002 - of the seam, as the others
+        shape: Shape,  # noqa: ARG002
+        *,
+        threads: int = 0,  # noqa: ARG002
+        batch: int = 16,  # noqa: ARG002
+    ) -> Runner | None:
         """None: an engine runs on the GPU that it is for, and the ONNX file stands in for it."""
         return None
 

@@ -9,13 +9,16 @@ import zipfile
 import numpy as np
 import pytest
 
+from orchestrator.pipeline.formats.base import Recipe, Work
 from orchestrator.pipeline.interpreters.numpy import NumpyOperations, Reference
 from orchestrator.pipeline.katago.net import Conv
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.katago.random_net import random_net
 from orchestrator.pipeline.katago.reader import read
+from orchestrator.pipeline.positions import Positions
 from orchestrator.pipeline.quantize.layers import ends, layers
 from orchestrator.pipeline.quantize.weights import nearest
+from orchestrator.pipeline.runners import OnnxRuntime
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs, Outputs
 from tests import nets
 from tests.needs import missing
@@ -218,6 +221,21 @@ def test_a_transformers_program_computes_the_net_for_any_batch(transformer, tmp_
     (spatial, *_) = package.spec.description.input
     sizes = spatial.type.multiArrayType.shapeRange.sizeRanges
     assert (sizes[0].lowerBound, sizes[0].upperBound) == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("convnet", "int8"), ("transformer", "fp16"), ("transformer", "int8")]
+)
+def test_what_stands_in_for_a_package_computes_as_it_does(name, precision, request, tmp_path):
+    net, path = request.getfixturevalue(name), tmp_path / "net.mlpackage.zip"
+    recipe = Recipe("coreml", precision, SHAPE)
+    work = Work(tmp_path, Positions(()), Positions(()), lambda *_: None)
+    made = coreml.FORMAT.write(net, path, recipe, work)
+    rows = rows_for(SHAPE, meta=net.has_meta)
+    ours, theirs = Package(path)(rows), OnnxRuntime(made.stand_in, SHAPE)(rows)
+
+    away = furthest(Reference(net, SHAPE)(rows), ours)
+    assert furthest(ours, theirs) < max(1e-5, away / 3)
 
 
 def test_a_real_nets_program_computes_the_net(tmp_path):
