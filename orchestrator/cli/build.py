@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,17 @@ PRECISIONS = ("fp32", "fp16", "int8")
 FAILED = 3
 
 
+class Number(click.FloatRange):
+    """A number of a range; `nan` and `inf`, which Python reads as numbers, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click.ParamType."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
 @click.command()
 @click.argument("ref", metavar="NAME@VERSION")
 @click.option(
@@ -42,7 +54,7 @@ FAILED = 3
 @click.option("--exact", is_flag=True, help="For that board only; else for any up to it.")
 @click.option(
     "--optimism",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     show_default=True,
     help="Share of the optimistic policy.",
@@ -60,7 +72,9 @@ FAILED = 3
 @click.option(
     "--calibration-rows", type=click.IntRange(1), default=256, show_default=True, metavar="N"
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Which rows are drawn.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Which rows are drawn."
+)
 @click.option(
     "--katago",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -85,9 +99,7 @@ FAILED = 3
 @click.option(
     "--finetune-steps", type=click.IntRange(1), default=400, show_default=True, metavar="N"
 )
-@click.option(
-    "--finetune-minutes", type=click.FloatRange(0.1), default=20.0, show_default=True, metavar="M"
-)
+@click.option("--finetune-minutes", type=Number(0.1), default=20.0, show_default=True, metavar="M")
 @click.option(
     "--compute-capability",
     "compute_capabilities",
@@ -118,6 +130,9 @@ def command(
     and judged by KataGo's own limits for FP16. One that fails stays in the catalog, marked: no
     host gets it unless deploy is told --allow-inexact. What is there already is not made again.
     """
+    from orchestrator.pipeline.extras import need
+
+    need("numpy", "onnx")
     from orchestrator.pipeline import positions
     from orchestrator.pipeline.build import Builder, recipes
     from orchestrator.pipeline.calibration import load
@@ -222,7 +237,7 @@ def board_shape(asked: dict[str, Any]) -> Shape:
     """`9x13` is 9 points wide; `9` is 9x9."""
     from orchestrator.pipeline.katago.network import BOARD_LENGTHS, Shape
 
-    found = re.fullmatch(r"(\d{1,2})(?:x(\d{1,2}))?", asked["board"])
+    found = re.fullmatch(r"([0-9]{1,2})(?:x([0-9]{1,2}))?", asked["board"])
     width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if width not in BOARD_LENGTHS or height not in BOARD_LENGTHS:
         raise click.UsageError(
@@ -236,14 +251,14 @@ def board_shape(asked: dict[str, Any]) -> Shape:
 
 def compute_capability(text: str) -> str:
     """`8.6`; raises a usage error."""
-    if not re.fullmatch(r"\d{1,2}\.\d", text):
+    if not re.fullmatch(r"[0-9]{1,2}\.[0-9]", text):
         raise click.UsageError(f"--compute-capability {text!r} is none, such as 8.6")
     return text
 
 
 def batch_sizes(text: str) -> tuple[int, int, int]:
     """Smallest, usual and largest batch; raises a usage error."""
-    if re.fullmatch(r"\d{1,4},\d{1,4},\d{1,4}", text):
+    if re.fullmatch(r"[0-9]{1,4}(,[0-9]{1,4}){2}", text):
         least, usual, most = (int(word) for word in text.split(","))
         if 1 <= least <= usual <= most:
             return least, usual, most

@@ -310,7 +310,9 @@ class Catalog:
             raise ModelError(
                 f"{found.ref} already has another artifact of format {artifact.format}, "
                 f"precision {artifact.precision}: {same_kind.filename}, {same_kind.sha256[:12]}",
-                hint="Versions do not change: add it as a new version.",
+                hint="--again replaces it."
+                if same_kind.provenance and new.provenance
+                else "Versions do not change: add it as a new version.",
             )
         if same_kind is None:
             found = replace(found, artifacts=(*found.artifacts, artifact))
@@ -380,12 +382,15 @@ def _kind(artifact: Artifact) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 
 def _agree(there: Artifact, artifact: Artifact, new: NewArtifact) -> bool:
-    """Whether what is there is the same file, and is what was said of it."""
+    """Whether what is there is the same file, and is what was said of it.
+
+    What a build measured is never twice the same, and says nothing of the file.
+    """
     answers = artifact.golden and artifact.golden.sha256
     return (
         there.sha256 == artifact.sha256
         and new.filename in {None, there.filename}
-        and new.memory_mb in {None, there.memory_mb}
+        and (bool(new.provenance) or new.memory_mb in {None, there.memory_mb})
         and answers in {None, there.golden and there.golden.sha256}
     )
 

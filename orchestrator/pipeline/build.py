@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 from orchestrator import __version__
 from orchestrator.errors import ModelError
 from orchestrator.models.catalog import NewArtifact
+from orchestrator.models.formats import release_name
 from orchestrator.pipeline import accuracy, formats, gate, positions, runners
 from orchestrator.pipeline.formats.base import Finetune, Recipe, Work
 from orchestrator.pipeline.golden import write_golden
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.machine import cores, processor
-from orchestrator.pipeline.quantize.int8 import AUTO
-from orchestrator.pipeline.quantize.modes import MODES
+from orchestrator.pipeline.quantize.int8 import CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 USUAL = (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
 INT8 = "int8"
+VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,17 @@ class Built:
 def recipes(request: Request) -> tuple[Recipe, ...]:
     """One recipe for each artifact that is asked for, what others are made from first.
 
-    Raises ModelError for a precision that a format does not have, a mode that there is not, and
-    for a TensorRT engine without a compute capability.
+    Raises ModelError for a precision that a format does not have, a mode that there is not, a
+    variant that is no name, and for a TensorRT engine without a compute capability.
     """
-    if request.mode not in {AUTO, *MODES}:
+    if request.variant and not VARIANT.fullmatch(request.variant):
         raise ModelError(
-            f"no INT8 mode is called {request.mode}", hint=f"Modes: {AUTO}, {', '.join(MODES)}."
+            f"{request.variant!r} is no name for a variant",
+            hint="Up to 64 small letters, digits, '.', '_' and '-', the first a letter or digit.",
+        )
+    if request.mode not in CHOICES:
+        raise ModelError(
+            f"no INT8 mode is called {request.mode}", hint=f"Modes: {', '.join(CHOICES)}."
         )
     made = []
     for name, precision in request.wishes:
@@ -171,14 +178,19 @@ class Builder:
         return positions.standard()
 
     def build(self, wanted: Sequence[Recipe]) -> Iterator[Built]:
-        """What became of each recipe, as soon as it is known; a failure does not end the others."""
+        """What became of each recipe, as soon as it is known; a failure does not end the others.
+
+        Raises ModelError for a net that is missing, damaged or not one.
+        """
         for recipe in wanted:
             there = self._there(recipe)
             if there is not None and not self.again:
                 yield Built(recipe, "unchanged", there)
                 continue
+            net = self.net  # outside: one that cannot be read is the end of every recipe
             try:
-                yield self._make(recipe)
+                self._refuse(recipe)
+                yield self._make(net, recipe)
             except ModelError as error:
                 yield Built(recipe, "failed", error=error)
 
@@ -190,11 +202,43 @@ class Builder:
             if artifact.requires:  # what is built for one machine is built anew by newer tools
                 tools = _tools(formats.get(recipe.format).libraries)
                 same = same and artifact.provenance.get("tools") == tools
-            kind = (artifact.format, artifact.precision, artifact.variant)
-            wanted = (recipe.format, recipe.precision, recipe.variant)
-            if same and kind == wanted and self.catalog.store.has(artifact.sha256):
+            if (
+                same
+                and _kind(artifact) == _kind(recipe)
+                and self.catalog.store.has(artifact.sha256)
+            ):
                 return artifact
         return None
+
+    def _refuse(self, recipe: Recipe) -> None:
+        """Raise ModelError for what would be refused once it is made, which may take an hour."""
+        release_name(_filename(self.ref, recipe, formats.get(recipe.format).suffix))
+        shape, check = recipe.shape, self.work(recipe).check
+        if not check.fitting(shape).count:
+            up_to = "up to " if shape.masked else ""
+            raise ModelError(
+                f"no position to check it with fits a board {up_to}{shape.width}x{shape.height}: "
+                + (", ".join(check.boards) or "there are none"),
+                hint="Give some with --check, an .npz file.",
+            )
+        for artifact in self.catalog.get(self.ref).artifacts:
+            if _kind(artifact) == _kind(recipe) and not artifact.requires:
+                self._refuse_another(recipe, artifact)
+
+    def _refuse_another(self, recipe: Recipe, there: Artifact) -> None:
+        """Raise ModelError where what is there may not be replaced, or nobody asked for it."""
+        has = f"{self.ref} has an {there.kind} that was"
+        if not there.provenance:
+            raise ModelError(
+                f"{has} added, not built: {there.filename}",
+                hint="--variant NAME puts what is built beside it.",
+            )
+        origin = self._origin(recipe)
+        if not self.again and {key: there.provenance.get(key) for key in origin} != origin:
+            raise ModelError(
+                f"{has} built otherwise: {there.filename}",
+                hint="--again replaces it; --variant NAME puts the new one beside it.",
+            )
 
     def _origin(self, recipe: Recipe) -> dict[str, Any]:
         """What decides how the artifact comes out."""
@@ -208,18 +252,18 @@ class Builder:
             }
         return origin
 
-    def _make(self, recipe: Recipe) -> Built:
+    def _make(self, net: Net, recipe: Recipe) -> Built:
         kind = formats.get(recipe.format)
         formats.load(recipe.format)
         path = self.folder / _filename(self.ref, recipe, kind.suffix)
         self.progress(f"{recipe.name}: writing", 0, 1)
         work = self.work(recipe)
-        made = kind.write(self.net, path, recipe, work)
+        made = kind.write(net, path, recipe, work)
         self.progress(f"{recipe.name}: writing", 1, 1)
         report = self._accuracy(recipe, path, made, work.check)
         measured = self._measured(recipe, path)
         golden = self.folder / f"{path.name}.golden.npz"
-        write_golden(self.net, recipe.shape, work.check, golden)
+        write_golden(net, recipe.shape, work.check, golden)
         added = self.catalog.add(
             self.ref,
             NewArtifact(
@@ -322,6 +366,10 @@ def _order(recipe: Recipe) -> tuple[int, int, str]:
         precisions.index(recipe.precision),
         recipe.compute_capability,
     )
+
+
+def _kind(made: Artifact | Recipe) -> tuple[str, str, str]:
+    return made.format, made.precision, made.variant
 
 
 def _filename(ref: str, recipe: Recipe, suffix: str) -> str:

@@ -244,7 +244,8 @@ def _files(source: Source, suffix: str, hint: str) -> list[Path]:
     for path in [source] if isinstance(source, Path) else source:
         found += sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
     if not found:
-        raise ModelError(f"{source} holds no {suffix} file", hint=hint)
+        named = source if isinstance(source, Path) else ", ".join(map(str, source))
+        raise ModelError(f"{named} holds no {suffix} file", hint=hint)
     return found
 
 

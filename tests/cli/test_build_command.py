@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 import pytest
@@ -86,7 +87,13 @@ def test_a_failure_is_told_first_and_ends_with_3(orchestrate, few, monkeypatch):
         (("--board", "nine"), "two lengths from 2 to 19"),
         (("--batch", "8,1,2"), "is not MIN,USUAL,MAX"),
         (("--compute-capability", "86"), "is none, such as 8.6"),
+        (("--board", "\u0669x\u0669"), "two lengths from 2 to 19"),
+        (("--batch", "\u0661,\u0668,\u0669"), "is not MIN,USUAL,MAX"),
+        (("--compute-capability", "\u0668.\u0666"), "is none, such as 8.6"),
         (("--optimism", "1.5"), "not in the range"),
+        (("--optimism", "nan"), "nan is no number"),
+        (("--finetune-minutes", "inf"), "inf is no number"),
+        (("--seed", "-1"), "not in the range"),
         (("--precision", "int4"), "is not one of"),
     ],
 )
@@ -103,9 +110,18 @@ def test_mistyped_options_are_usage_errors(orchestrate, words, message):
         (("go@v1", "--format", "tensorrt", "--precision", "fp16"), "built for one kind of GPU"),
         (("go@v1", "--mode", "magic"), "no INT8 mode is called magic"),
         (("go@v1", "--format", "tensorrt", "--precision", "int8"), "cannot be built in int8"),
+        (("go@v1", "--variant", "../elsewhere"), "'../elsewhere' is no name for a variant"),
+        (("go@v1", "--variant", "x" * 300), "is no name for a variant"),
     ],
 )
 def test_what_cannot_be_made_is_bad_input(orchestrate, words, message):
     done = orchestrate("build", *words)
     assert isinstance(done.exception, ModelError)
     assert message in done.exception.message
+
+
+def test_without_numpy_it_says_what_to_install(orchestrate, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    done = orchestrate("build", "go@v1")
+    assert isinstance(done.exception, ModelError)
+    assert done.exception.hint == "pip install 'orchestrate-nets[onnx]'"

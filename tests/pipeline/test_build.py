@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import ModelError
 from orchestrator.models.catalog import Catalog, NewArtifact
-from orchestrator.pipeline import formats, positions
+from orchestrator.pipeline import formats, onnx_graph, positions, runners
 from orchestrator.pipeline.build import Builder as SlowBuilder
 from orchestrator.pipeline.build import Request, recipes, variant_of
 from orchestrator.pipeline.katago.network import Shape
@@ -20,6 +20,7 @@ from orchestrator.pipeline.positions import Positions
 
 # Speed is measured for a moment only: nobody reads it here.
 Builder = functools.partial(SlowBuilder, seconds=0.01)
+NET = random_net(seed=5, kind="ordinary+gpool", version=14)
 BOTH = Request(wishes=(("onnx", "fp16"), ("onnx", "fp32")))
 
 
@@ -32,7 +33,7 @@ def few() -> Positions:
 @pytest.fixture
 def catalog(tmp_path) -> Catalog:
     """A catalog with the KataGo net go@v1."""
-    write(random_net(seed=5, kind="ordinary+gpool", version=14), tmp_path / "go.bin.gz")
+    write(NET, tmp_path / "go.bin.gz")
     made = Catalog(tmp_path / "artifacts")
     made.add("go@v1", NewArtifact(str(tmp_path / "go.bin.gz")))
     return made
@@ -203,3 +204,71 @@ def test_recipes_come_in_the_order_in_which_they_are_made(wishes, capabilities, 
 def test_what_cannot_be_made_is_refused_before_anything_is(wish, message):
     with pytest.raises(ModelError, match=message):
         recipes(Request(wishes=(wish,)))
+
+
+@pytest.fixture
+def unwritten(monkeypatch):
+    """Nothing may be written."""
+
+    def write_nothing(*_):
+        raise AssertionError("an hour's work for nothing")
+
+    monkeypatch.setattr(formats.get("onnx"), "write", write_nothing)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_board_that_no_position_is_on_is_refused_before_the_work(catalog, few, unwritten, masked):
+    small = Request(wishes=(("onnx", "fp32"),), shape=Shape(7, 7, masked=masked))
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(small))
+    assert "7x7: 9x9, 10x14" in built.error.message
+    assert "--check" in built.error.hint
+
+
+def test_what_was_added_by_hand_is_not_replaced(catalog, few, tmp_path, unwritten):
+    onnx_graph.write(NET, tmp_path / "mine-fp32.onnx", Shape(9, 9))
+    catalog.add("go@v1", NewArtifact(str(tmp_path / "mine-fp32.onnx")))
+    for again in (False, True):
+        with Builder(catalog, "go@v1", check=few, again=again) as builder:
+            (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+        assert "added, not built: mine-fp32.onnx" in built.error.message
+
+
+def test_what_was_built_otherwise_is_replaced_only_when_asked(catalog, few, monkeypatch):
+    wishes = (("onnx", "fp32"),)
+    with Builder(catalog, "go@v1", check=few) as builder:
+        list(builder.build(recipes(Request(wishes, Shape(9, 9), variant="mine"))))
+    other = recipes(Request(wishes, Shape(13, 13), variant="mine"))
+    with Builder(catalog, "go@v1", check=few) as builder, monkeypatch.context() as patched:
+        patched.setattr(builder, "_make", None)
+        (built,) = builder.build(other)
+    assert "built otherwise" in built.error.message
+    with Builder(catalog, "go@v1", check=few, again=True) as builder:
+        (built,) = builder.build(other)
+    assert built.artifact.provenance["options"]["board"] == "13x13"
+    assert len(catalog.get("go@v1").artifacts) == 2
+
+
+def test_builds_agree_whatever_memory_they_took(catalog, few, monkeypatch):
+    wanted, shas = recipes(Request(wishes=(("onnx", "fp32"),))), set()
+    for megabytes in (70.0, 99.0):
+        measured = {"evals_per_s": 1.0, "peak_rss_mb": megabytes}
+        monkeypatch.setattr(runners, "measure", lambda *_, measured=measured, **__: measured)
+        with Builder(catalog, "go@v1", check=few) as builder:
+            (built,) = builder.build(wanted)
+        assert built.error is None
+        shas.add(built.artifact.sha256)
+        catalog.store.remove(built.artifact.sha256)
+    assert len(shas) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_damaged_net_ends_the_build(catalog, few, precision):
+    blob = catalog.store.path(catalog.get("go@v1").artifacts[0].sha256)
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes()[:-9] + b"some more")
+    with (
+        Builder(catalog, "go@v1", check=few) as builder,
+        pytest.raises(ModelError, match="is damaged"),
+    ):
+        list(builder.build(recipes(Request(wishes=(("onnx", precision),)))))
