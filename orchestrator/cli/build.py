@@ -130,9 +130,7 @@ def command(
     and judged by KataGo's own limits for FP16. One that fails stays in the catalog, marked: no
     host gets it unless deploy is told --allow-inexact. What is there already is not made again.
     """
-    from orchestrator.pipeline.extras import need
-
-    need("numpy", "onnx")
+    require(names, finetune=asked["finetune"])
     from orchestrator.pipeline import positions
     from orchestrator.pipeline.build import Builder, recipes
     from orchestrator.pipeline.calibration import load
@@ -163,6 +161,20 @@ def command(
     if not context.json:
         tell(context, ref, built)
     return code
+
+
+def require(names: Sequence[str], *, finetune: bool) -> None:
+    """Raise ModelError, which says what to install, where a library that is needed is missing."""
+    from orchestrator.pipeline.extras import need
+
+    for library in ("numpy", "onnx", "onnxruntime"):
+        need(library, "onnx")
+    from orchestrator.pipeline import formats
+
+    for name in names:
+        formats.load(name)
+    if finetune:
+        need("torch", "build")
 
 
 def wishes(

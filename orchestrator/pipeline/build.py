@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.formats.base import Made, OnStep
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.positions import Positions
+    from orchestrator.pipeline.runners import Runner
 
 USUAL = (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
 INT8 = "int8"
@@ -169,6 +170,8 @@ class Builder:
         if self.calibration is not None or recipe.precision != INT8:
             calibration, check = self.calibration or calibration, standard
         check = self.check or check
+        if recipe.precision == INT8:
+            calibration = positions.without(calibration, check)
         if self.net.has_meta:
             calibration, check = map(positions.with_profiles, (calibration, check))
         return Work(self.folder, calibration, check, self.progress)
@@ -180,8 +183,11 @@ class Builder:
     def build(self, wanted: Sequence[Recipe]) -> Iterator[Built]:
         """What became of each recipe, as soon as it is known; a failure does not end the others.
 
-        Raises ModelError for a net that is missing, damaged or not one.
+        Raises ModelError, before anything is made, for a net that is missing, damaged or not one,
+        and where no position is left to calibrate with.
         """
+        for recipe in wanted:
+            self._origin(recipe)
         for recipe in wanted:
             there = self._there(recipe)
             if there is not None and not self.again:
@@ -196,19 +202,24 @@ class Builder:
 
     def _there(self, recipe: Recipe) -> Artifact | None:
         """The artifact of an earlier build that this recipe would make again."""
-        origin = self._origin(recipe)
         for artifact in self.catalog.get(self.ref).artifacts:
-            same = {key: artifact.provenance.get(key) for key in origin} == origin
+            if _kind(artifact) != _kind(recipe) or not self._same(recipe, artifact):
+                continue
             if artifact.requires:  # what is built for one machine is built anew by newer tools
                 tools = _tools(formats.get(recipe.format).libraries)
-                same = same and artifact.provenance.get("tools") == tools
-            if (
-                same
-                and _kind(artifact) == _kind(recipe)
-                and self.catalog.store.has(artifact.sha256)
-            ):
+                if artifact.provenance.get("tools") != tools:
+                    continue
+            if self.catalog.store.has(artifact.sha256):
                 return artifact
         return None
+
+    def _same(self, recipe: Recipe, there: Artifact) -> bool:
+        """Whether the artifact was made so, and checked with the positions that are asked for."""
+        origin = self._origin(recipe)
+        checked = there.accuracy.get("positions_sha256")
+        if self.check is not None and checked not in {None, self.work(recipe).check.sha256}:
+            return False
+        return {key: there.provenance.get(key) for key in origin} == origin
 
     def _refuse(self, recipe: Recipe) -> None:
         """Raise ModelError for what would be refused once it is made, which may take an hour."""
@@ -233,10 +244,9 @@ class Builder:
                 f"{has} added, not built: {there.filename}",
                 hint="--variant NAME puts what is built beside it.",
             )
-        origin = self._origin(recipe)
-        if not self.again and {key: there.provenance.get(key) for key in origin} != origin:
+        if not self.again and not self._same(recipe, there):
             raise ModelError(
-                f"{has} built otherwise: {there.filename}",
+                f"{has} built or checked otherwise: {there.filename}",
                 hint="--again replaces it; --variant NAME puts the new one beside it.",
             )
 
@@ -294,11 +304,10 @@ class Builder:
             runner = runners.OnnxRuntime(made.stand_in, recipe.shape)
         if runner is None:
             return {}
-        what = f"{recipe.name}: comparing with the reference"
-        self.progress(what, 0, 1)
         reference = self._answers(recipe.shape.optimism, check)
-        found = accuracy.compare(reference, runner, check, self.net)
-        self.progress(what, 1, 1)
+        what = f"{recipe.name}: comparing with the reference"
+        counted = self._counted(runner, what, check.fitting(recipe.shape).count)
+        found = accuracy.compare(reference, counted, check, self.net)
         document = accuracy.document(
             found,
             gate.judge(found),
@@ -314,11 +323,15 @@ class Builder:
         key = (optimism, check.sha256)
         if key not in self._reference:
             what = f"asking the reference about {check.count} positions"
-            self.progress(what, 0, 1)
             runner = runners.reference(self.net, optimism=optimism)
-            self._reference[key] = accuracy.evaluate(runner, check, self.net)
-            self.progress(what, 1, 1)
+            counted = self._counted(runner, what, check.count)
+            self._reference[key] = accuracy.evaluate(counted, check, self.net)
         return self._reference[key]
+
+    def _counted(self, runner: Runner, what: str, count: int) -> Runner:
+        """The runner, which tells the progress how many of the positions it has answered."""
+        self.progress(what, 0, count)
+        return runners.Counted(runner, lambda done: self.progress(what, done, count))
 
     def _measured(self, recipe: Recipe, path: Path) -> dict[str, Any]:
         self.progress(f"{recipe.name}: measuring speed", 0, 1)

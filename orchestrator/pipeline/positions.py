@@ -164,6 +164,25 @@ def halves(positions: Positions) -> tuple[Positions, Positions]:
     return Positions(first), Positions(second)
 
 
+def without(positions: Positions, others: Positions) -> Positions:
+    """The positions that are not among the others, whatever players HumanSL nets are told of.
+
+    Raises ModelError where none is left.
+    """
+    known = {key for batch in others for key in _keys(batch)}
+    found = []
+    for batch in positions:
+        new = np.array([key not in known for key in _keys(batch)])
+        if new.any():
+            found.append(batch if new.all() else batch.rows(np.flatnonzero(new)))
+    if not found:
+        raise ModelError(
+            "every position to calibrate with is also one to check with",
+            hint="Give other rows with --calibration, or other positions with --check.",
+        )
+    return Positions(tuple(found))
+
+
 def fits(batch: Batch, shape: Shape | None) -> bool:
     """Whether a net of this shape can be asked about the board; None: about any."""
     if shape is None:
@@ -200,6 +219,15 @@ def cropped(outputs: OutputArrays, batch: Batch, shape: Shape) -> OutputArrays:
     policy = np.concatenate([moves, outputs.policy[:, -1:]], axis=1)
     ownership = outputs.ownership[:, :, : batch.height, : batch.width]
     return Outputs(policy, outputs.value, outputs.misc, ownership)
+
+
+def _keys(batch: Batch) -> list[tuple[str, bytes, bytes]]:
+    """What tells each row from all others."""
+    spatial, global_ = batch.inputs.spatial, batch.inputs.global_
+    return [
+        (batch.board, np.packbits(planes != 0).tobytes(), values.astype("<f4").tobytes())
+        for planes, values in zip(spatial, global_, strict=True)
+    ]
 
 
 def _profiled(batch: Batch) -> Batch:

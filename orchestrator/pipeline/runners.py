@@ -116,6 +116,24 @@ class OnnxRuntime:
         return Outputs(*(np.asarray(values, np.float32) for values in found))
 
 
+class Counted:
+    """A runner that tells `advance` how many rows it has answered in all."""
+
+    def __init__(self, runner: Runner, advance: Callable[[int], None]) -> None:
+        self.name, self.shape = runner.name, runner.shape
+        self._runner, self._advance, self._done = runner, advance, 0
+
+    def __call__(self, inputs: InputArrays) -> OutputArrays:
+        """See Runner."""
+        return sliced(self._run, inputs, SLICE)
+
+    def _run(self, inputs: InputArrays) -> OutputArrays:
+        outputs = self._runner(inputs)
+        self._done += len(inputs.spatial)
+        self._advance(self._done)
+        return outputs
+
+
 def measure(
     format_: str, path: Path, shape: Shape, *, seconds: float = 2.0
 ) -> dict[str, Any] | None:

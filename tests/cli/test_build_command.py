@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from orchestrator.cli import root
 from orchestrator.errors import ModelError
 from orchestrator.fleet import skeleton
-from orchestrator.pipeline import extras, positions
+from orchestrator.pipeline import formats, positions
 from tests.katago_net import tiny_net
 
 ONE = ("--format", "onnx", "--precision", "fp32")
@@ -66,18 +66,31 @@ def test_what_the_profiles_ask_for_and_cannot_be_had_is_said(orchestrate, few):
 
 
 def test_a_failure_is_told_first_and_ends_with_3(orchestrate, few, monkeypatch):
-    def need(module, extra):
-        raise ModelError(f"this needs the {extra} extra", hint="pip install it")
+    def write(*_):
+        raise ModelError("no room", hint="Make some.")
 
     orchestrate("build", "go@v1", *ONE, "--check", few)
-    monkeypatch.setattr("orchestrator.pipeline.formats.need", need)
-    done = orchestrate("build", "go@v1", "--format", "onnx", "--format", "coreml", "--check", few)
+    monkeypatch.setattr(formats.get("onnx"), "write", write)
+    words = ("--precision", "fp32", "--precision", "fp16", "--check", few)
+    done = orchestrate("build", "go@v1", "--format", "onnx", *words)
     assert done.return_value == 3
-    rows = [line.split()[:3] for line in done.stdout.splitlines() if "fp" in line or "int8" in line]
-    assert rows[0][-1] == "failed"
-    assert rows[-1] == ["onnx", "fp32", "unchanged"]
-    assert "hint: pip install it" in done.stdout
-    assert extras.need("numpy", "onnx")
+    rows = [line.split()[:3] for line in done.stdout.splitlines() if "onnx" in line]
+    assert rows[0] == ["onnx", "fp16", "failed"]
+    assert rows[1] == ["onnx", "fp32", "unchanged"]
+    assert "hint: Make some." in done.stdout
+
+
+def test_other_check_positions_are_not_passed_over(orchestrate, few, tmp_path):
+    orchestrate("build", "go@v1", *ONE, "--check", few)
+    assert "unchanged" in orchestrate("build", "go@v1", *ONE).stdout
+    other = tmp_path / "other.npz"
+    positions.write(other, positions.Positions(positions.standard().batches[:1]))
+    done = orchestrate("build", "go@v1", *ONE, "--check", str(other))
+    assert done.return_value == 3
+    assert "go@v1 has an onnx fp32 that was built or checked otherwise" in done.stdout
+    done = orchestrate("--json", "build", "go@v1", *ONE, "--check", str(other), "--again")
+    (made,) = json.loads(done.stdout)["artifacts"]
+    assert set(made["artifact"]["accuracy"]["boards"]) == {"9x9"}
 
 
 @pytest.mark.parametrize(
@@ -120,8 +133,24 @@ def test_what_cannot_be_made_is_bad_input(orchestrate, words, message):
     assert message in done.exception.message
 
 
-def test_without_numpy_it_says_what_to_install(orchestrate, monkeypatch):
-    monkeypatch.setitem(sys.modules, "numpy", None)
-    done = orchestrate("build", "go@v1")
+@pytest.mark.parametrize(
+    ("missing", "words", "extra"),
+    [
+        ("numpy", (), "onnx"),
+        ("onnx", (), "onnx"),
+        ("onnxruntime", ("--precision", "fp32"), "onnx"),
+        ("litert_torch", ("--format", "onnx", "--format", "litert"), "build"),
+        ("coremltools", ("--format", "coreml"), "build"),
+        ("torch", ("--precision", "int8", "--finetune"), "build"),
+    ],
+)
+def test_what_is_not_installed_is_told_before_anything_is_made(
+    orchestrate, project, monkeypatch, missing, words, extra
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = orchestrate("build", "go@v1", *words)
     assert isinstance(done.exception, ModelError)
-    assert done.exception.hint == "pip install 'orchestrate-nets[onnx]'"
+    assert done.exception.exit_code == 2
+    assert f"this needs the {extra} extra: {missing}" in done.exception.message
+    assert done.exception.hint == f"pip install 'orchestrate-nets[{extra}]'"
+    assert not list((project / "artifacts").rglob("*.onnx"))

@@ -128,6 +128,29 @@ def test_an_artifact_that_plays_otherwise_is_kept_and_marked(catalog, few, monke
     assert "allowed" in built.artifact.accuracy["reason"]
 
 
+def test_no_position_calibrates_and_checks(catalog):
+    check = positions.standard()
+    with Builder(catalog, "go@v1", check=Positions(check.batches[:1])) as builder:
+        (int8,) = recipes(Request(wishes=(("onnx", "int8"),)))
+        builder.calibration = check
+        work = builder.work(int8)
+        assert set(work.calibration.boards) == set(check.boards) - set(work.check.boards)
+        builder.check = check
+        with pytest.raises(ModelError, match="every position to calibrate with is also one to ch"):
+            list(builder.build([*recipes(BOTH), int8]))
+    assert [each.kind for each in catalog.get("go@v1").artifacts] == ["katago fp32"]
+
+
+def test_long_steps_tell_how_far_they_are(catalog, few):
+    told = []
+    with Builder(catalog, "go@v1", check=few, progress=lambda *step: told.append(step)) as builder:
+        list(builder.build(recipes(Request(wishes=(("onnx", "fp32"),)))))
+    asked = [step[1:] for step in told if "asking the reference" in step[0]]
+    assert asked == [(done, few.count) for done in (0, 3, 6, 9, 12)]
+    compared = [step[1:] for step in told if "comparing with the reference" in step[0]]
+    assert compared == asked
+
+
 def test_a_humansl_net_is_built_and_checked(tmp_path, few):
     write(random_net(seed=5, version=15, meta=True), tmp_path / "human.bin.gz")
     catalog = Catalog(tmp_path / "artifacts")
@@ -242,7 +265,7 @@ def test_what_was_built_otherwise_is_replaced_only_when_asked(catalog, few, monk
     with Builder(catalog, "go@v1", check=few) as builder, monkeypatch.context() as patched:
         patched.setattr(builder, "_make", None)
         (built,) = builder.build(other)
-    assert "built otherwise" in built.error.message
+    assert "built or checked otherwise" in built.error.message
     with Builder(catalog, "go@v1", check=few, again=True) as builder:
         (built,) = builder.build(other)
     assert built.artifact.provenance["options"]["board"] == "13x13"

@@ -179,6 +179,15 @@ def test_halves_have_nothing_in_common():
         assert not rows[0] & rows[1]
 
 
+def test_what_is_among_others_is_taken_out():
+    standard = positions.standard()
+    first, second = positions.halves(standard)
+    assert positions.without(standard, second).sha256 == first.sha256
+    assert positions.without(first, second).sha256 == first.sha256
+    with pytest.raises(ModelError, match="every position to calibrate with is also one to check"):
+        positions.without(positions.with_profiles(first), standard)
+
+
 class TestFilesThatAreWrong:
     """Each is one ModelError that names the file."""
 

@@ -61,6 +61,15 @@ def test_onnx_runtime_answers_as_the_reference(net, file, batch, size):
     same(runner(inputs), Reference(net, SHAPE)(inputs), 1e-4)
 
 
+def test_rows_are_counted_as_they_are_answered(net, batch):
+    told = []
+    counted = runners.Counted(runners.reference(net), told.append)
+    assert (counted.name, counted.shape) == ("numpy", None)
+    same(counted(batch.inputs), runners.reference(net)(batch.inputs))
+    counted(batch.rows(slice(0, 2)).inputs)
+    assert told == [runners.SLICE, 23, 25]
+
+
 def test_slices_keep_every_row():
     inputs = Inputs(np.arange(7.0), np.arange(7.0), np.arange(7.0))
     parts = list(runners.slices(inputs, 3))
