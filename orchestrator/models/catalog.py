@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 import time
@@ -361,8 +362,10 @@ class Catalog:
     def _clear_leftovers(self) -> None:
         """Remove what commands that were killed left behind; a download may still be resumed."""
         for path in self.store.incoming.iterdir():
-            if time.time() - path.stat().st_mtime > _LEFTOVER_AFTER:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            with contextlib.suppress(FileNotFoundError):  # what was no leftover may go meanwhile
+                if time.time() - path.lstat().st_mtime > _LEFTOVER_AFTER:
+                    is_folder = path.is_dir() and not path.is_symlink()
+                    shutil.rmtree(path) if is_folder else path.unlink()
 
 
 def _golden(fetched: Fetched) -> Golden:

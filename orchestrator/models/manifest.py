@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -113,7 +114,7 @@ def read(path: Path, source: str = "") -> ModelVersion:
 def parse(text: str, source: str) -> ModelVersion:
     """The version that the text of a manifest describes; raises ModelError, with the line."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
     except (ValueError, RecursionError) as exc:
         line = f":{exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
         cause = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
@@ -207,6 +208,20 @@ def entry(artifact: Artifact) -> dict[str, Any]:
 
 def _known(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value not in (None, "", {})}
+
+
+def _number(text: str) -> float:
+    """The number; raises ValueError for what only Python reads as one, or is beyond its floats."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _integer(text: str) -> int:
+    """The integer, which every reader can turn into a float; raises ValueError."""
+    _number(text)
+    return int(text)
 
 
 def _lines(text: str) -> dict[schema.Path, int]:

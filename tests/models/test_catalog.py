@@ -336,6 +336,18 @@ def test_gc_removes_blobs_of_no_version_and_old_leftovers(catalog, five, tmp_pat
     assert list(catalog.store.incoming.iterdir()) == [new]
 
 
+def test_gc_removes_old_links_and_not_what_they_lead_to(catalog, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name, goal in (("gone", tmp_path / "nowhere"), ("folder", kept)):
+        link = catalog.store.incoming / name
+        link.symlink_to(goal)
+        os.utime(link, (0, 0), follow_symlinks=False)
+    catalog.gc(1, ())
+    assert list(catalog.store.incoming.iterdir()) == []
+    assert kept.is_dir()
+
+
 def test_two_who_add_at_the_same_time_lose_nothing(catalog, tmp_path):
     files = [
         tiny_net(tmp_path / "net.bin.gz", seed=1),
