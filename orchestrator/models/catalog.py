@@ -243,7 +243,7 @@ class Catalog:
         return found
 
     def _locked(self) -> AbstractContextManager[None]:
-        return locked(self.store.root / "lock")
+        return locked(self.store.incoming.parent / "lock")
 
     def _open(self, model: str, version: str) -> ModelVersion:
         """The version to add to, without artifacts when it is new; raises when it is yanked."""

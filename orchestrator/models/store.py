@@ -41,9 +41,17 @@ class Store:
 
     @property
     def incoming(self) -> Path:
-        """Where files lie that are still arriving; on the same file system as the blobs."""
+        """Where files lie that are still arriving; on the same file system as the blobs.
+
+        Raises ModelError where nothing can be written there.
+        """
         folder = self.root / "incoming"
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise _read_only(folder, exc.strerror or str(exc)) from exc
+        if not os.access(folder, os.W_OK):
+            raise _read_only(folder, "it is read-only")
         return folder
 
     def path(self, sha256: str) -> Path:
@@ -130,6 +138,12 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     except OSError:
         return (-1, -1, -1)
     return (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _read_only(folder: Path, why: str) -> ModelError:
+    return ModelError(
+        f"cannot write to {folder}: {why}", hint="The store must be a folder that you may write to."
+    )
 
 
 def _damaged(path: Path, expected: str, found: str) -> ModelError:

@@ -1,13 +1,10 @@
-"""One net in, artifacts out: each written, held to the reference, measured, put into the catalog.
-
-`recipes` decides what is to be made, from words alone; `Builder` makes it.
-"""
+"""One net in, artifacts out: each written, held to the net, measured, put into the catalog."""
 
 from __future__ import annotations
 
-import re
+import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -18,12 +15,12 @@ from orchestrator.errors import ModelError
 from orchestrator.models.catalog import NewArtifact
 from orchestrator.models.formats import release_name
 from orchestrator.pipeline import accuracy, formats, gate, positions, runners
-from orchestrator.pipeline.formats.base import Finetune, Recipe, Work
+from orchestrator.pipeline.formats.base import Work
 from orchestrator.pipeline.golden import write_golden
 from orchestrator.pipeline.katago import reader
-from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.machine import cores, processor
-from orchestrator.pipeline.quantize.int8 import CHOICES
+from orchestrator.pipeline.recipes import INT8
+from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,30 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.models.catalog import Catalog
     from orchestrator.models.manifest import Artifact, ModelVersion
     from orchestrator.pipeline.accuracy import Answers
-    from orchestrator.pipeline.formats.base import Made, OnStep
+    from orchestrator.pipeline.formats.base import Made, OnStep, Recipe
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.positions import Positions
     from orchestrator.pipeline.runners import Runner
-
-USUAL = (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
-INT8 = "int8"
-VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the operator asks for. `wishes` are pairs of format and precision.
-
-    An empty `variant` is named after the shape where that is not the usual one.
-    """
-
-    wishes: tuple[tuple[str, str], ...] = USUAL
-    shape: Shape = field(default_factory=Shape)
-    variant: str = ""
-    mode: str = "auto"
-    finetune: Finetune | None = None
-    compute_capabilities: tuple[str, ...] = ()
-    batch_sizes: tuple[int, int, int] = (1, 8, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,53 +42,6 @@ class Built:
     outcome: str
     artifact: Artifact | None = None
     error: ModelError | None = None
-
-
-def recipes(request: Request) -> tuple[Recipe, ...]:
-    """One recipe for each artifact that is asked for, what others are made from first.
-
-    Raises ModelError for a precision that a format does not have, a mode that there is not, a
-    variant that is no name, and for a TensorRT engine without a compute capability.
-    """
-    if request.variant and not VARIANT.fullmatch(request.variant):
-        raise ModelError(
-            f"{request.variant!r} is no name for a variant",
-            hint="Up to 64 small letters, digits, '.', '_' and '-', the first a letter or digit.",
-        )
-    if request.mode not in CHOICES:
-        raise ModelError(
-            f"no INT8 mode is called {request.mode}", hint=f"Modes: {', '.join(CHOICES)}."
-        )
-    made = []
-    for name, precision in request.wishes:
-        kinds = formats.get(name).precisions
-        if precision not in kinds:
-            raise ModelError(
-                f"{name} cannot be built in {precision}", hint=f"It can in {', '.join(kinds)}."
-            )
-        recipe = Recipe(
-            name,
-            precision,
-            request.shape,
-            request.variant or variant_of(request.shape),
-            request.mode,
-            request.finetune if precision == INT8 and name == "onnx" else None,
-        )
-        made += list(_for_gpus(recipe, request)) if name == "tensorrt" else [recipe]
-    return tuple(sorted(set(made), key=_order))
-
-
-def variant_of(shape: Shape) -> str:
-    """What tells artifacts of that shape from the usual ones: `9x9-exact`; empty for the usual."""
-    usual = Shape()
-    words = []
-    if (shape.height, shape.width, shape.masked) != (usual.height, usual.width, usual.masked):
-        words.append(f"{shape.width}x{shape.height}" + ("" if shape.masked else "-exact"))
-    if shape.optimism != usual.optimism:
-        words.append(f"optimism-{shape.optimism:g}")
-    if not shape.softplus:
-        words.append("no-softplus")
-    return "-".join(words)
 
 
 class Builder:
@@ -199,6 +129,8 @@ class Builder:
                 yield self._make(net, recipe)
             except ModelError as error:
                 yield Built(recipe, "failed", error=error)
+            except OSError as error:
+                yield Built(recipe, "failed", error=_unwritten(error, self.folder))
 
     def _there(self, recipe: Recipe) -> Artifact | None:
         """The artifact of an earlier build that this recipe would make again."""
@@ -360,24 +292,11 @@ def source_of(version: ModelVersion) -> Artifact:
     )
 
 
-def _for_gpus(recipe: Recipe, request: Request) -> Iterator[Recipe]:
-    if not request.compute_capabilities:
-        raise ModelError(
-            "a TensorRT engine is built for one kind of GPU",
-            hint="Name it with --compute-capability, such as 8.6 for an RTX 30; `orchestrate "
-            "facts` tells those of your hosts.",
-        )
-    for capability in request.compute_capabilities:
-        yield replace(recipe, compute_capability=capability, batch_sizes=request.batch_sizes)
-
-
-def _order(recipe: Recipe) -> tuple[int, int, str]:
-    """ONNX before what is made of it, the quick ones before INT8."""
-    precisions = ("fp32", "fp16", INT8)
-    return (
-        formats.FORMATS.index(recipe.format),
-        precisions.index(recipe.precision),
-        recipe.compute_capability,
+def _unwritten(error: OSError, folder: Path) -> ModelError:
+    free = shutil.disk_usage(folder).free
+    return ModelError(
+        f"the files could not be written: {error.strerror or error}",
+        hint=f"{human_size(free)} are free in {folder.parent}.",
     )
 
 

@@ -128,3 +128,9 @@ def test_removing_what_is_not_there_is_no_error(store):
     store.remove(DIGEST)
     store.remove(DIGEST)
     assert not store.has(DIGEST)
+
+
+def test_a_store_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere" / "at" / "all")
+    with pytest.raises(ModelError, match=r"cannot write to .*gone/incoming: File exists"):
+        _ = Store(tmp_path / "gone").incoming

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 
 import numpy as np
 import onnxruntime
@@ -12,11 +14,11 @@ from orchestrator.errors import ModelError
 from orchestrator.models.catalog import Catalog, NewArtifact
 from orchestrator.pipeline import formats, onnx_graph, positions, runners
 from orchestrator.pipeline.build import Builder as SlowBuilder
-from orchestrator.pipeline.build import Request, recipes, variant_of
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.katago.random_net import random_net
 from orchestrator.pipeline.katago.writer import write
 from orchestrator.pipeline.positions import Positions
+from orchestrator.pipeline.recipes import Request, recipes, variant_of
 
 # Speed is measured for a moment only: nobody reads it here.
 Builder = functools.partial(SlowBuilder, seconds=0.01)
@@ -227,6 +229,18 @@ def test_recipes_come_in_the_order_in_which_they_are_made(wishes, capabilities, 
 def test_what_cannot_be_made_is_refused_before_anything_is(wish, message):
     with pytest.raises(ModelError, match=message):
         recipes(Request(wishes=(wish,)))
+
+
+def test_a_full_disk_is_a_failure_that_leaves_nothing(catalog, few, monkeypatch):
+    def write_too_much(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(formats.get("onnx"), "write", write_too_much)
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+    assert "could not be written: No space left" in built.error.message
+    assert "are free in" in built.error.hint
+    assert list(catalog.store.incoming.iterdir()) == []
 
 
 @pytest.fixture
