@@ -18,9 +18,10 @@ from orchestrator.sizes import human_size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orchestrator.pipeline.build import Built, Request
+    from orchestrator.pipeline.build import Built
     from orchestrator.pipeline.formats.base import OnStep
     from orchestrator.pipeline.katago.network import Shape
+    from orchestrator.pipeline.recipes import Request
 
 FORMATS = ("onnx", "tensorrt", "litert", "coreml")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -132,8 +133,9 @@ def command(
     """
     require(names, finetune=asked["finetune"])
     from orchestrator.pipeline import positions
-    from orchestrator.pipeline.build import Builder, recipes
+    from orchestrator.pipeline.build import Builder
     from orchestrator.pipeline.calibration import load
+    from orchestrator.pipeline.recipes import recipes
 
     wanted = recipes(request(wishes(context, names, precisions, asked), asked))
     with (
@@ -230,8 +232,8 @@ def lacking(name: str, compute_capabilities: Sequence[str]) -> str:
 
 def request(wanted: tuple[tuple[str, str], ...], asked: dict[str, Any]) -> Request:
     """What the options ask for; raises a usage error for a board or batch that is none."""
-    from orchestrator.pipeline.build import Request
     from orchestrator.pipeline.formats.base import Finetune
+    from orchestrator.pipeline.recipes import Request
 
     finetune = Finetune(asked["finetune_steps"], asked["finetune_minutes"])
     return Request(

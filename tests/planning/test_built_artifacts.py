@@ -7,11 +7,12 @@ import pytest
 from orchestrator.errors import InputError
 from orchestrator.models.catalog import Catalog, NewArtifact
 from orchestrator.pipeline import formats, positions
-from orchestrator.pipeline.build import Builder, Request, recipes
+from orchestrator.pipeline.build import Builder
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.katago.random_net import random_net
 from orchestrator.pipeline.katago.writer import write
 from orchestrator.pipeline.positions import Positions
+from orchestrator.pipeline.recipes import Request, recipes
 from orchestrator.planning.present import Present
 from orchestrator.planning.select import select, weigh
 from tests.planning import samples
