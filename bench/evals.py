@@ -75,8 +75,9 @@ def _katago(katago: Path, net: Path, batch: int, tuner: Path | None) -> float:
         config = Path(folder) / "bench.cfg"
         config.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
         command = [str(katago), "benchmarknn", "-config", str(config), "-model", str(net)]
-        command += ["-batch-size", str(batch), "-boardsize", "19", "-iterations", "20"]
-        command += ["-warmup", "3", "-require-exact-nnlen", "-json"]
+        command += ["-batch-size", str(batch), "-boardsize", "19"]
+        command += ["-iterations", str(max(4, 24 // batch)), "-warmup", "1"]
+        command += ["-require-exact-nnlen", "-json"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     document = json.loads(done.stdout[done.stdout.index("{") :])
     return float(document["sumMedianNNEvalsPerSec"])
