@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import signal
 import sys
 from pathlib import Path
@@ -121,6 +122,7 @@ def root(
 def main() -> None:
     """Run the command line and exit with the design's exit codes."""
     heed_as_ctrl_c()
+    print_anywhere()
     arguments = sys.argv[1:]
     as_json, verbose = (bool(names & set(before_dashes(arguments))) for names in (JSON, VERBOSE))
     try:
@@ -167,6 +169,12 @@ def heed_as_ctrl_c() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
+def print_anywhere() -> None:
+    """Have `?` printed on stdout for a character that its encoding lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def hoist_global_options(arguments: list[str]) -> list[str]:

@@ -54,7 +54,8 @@ class Context:
         from rich.console import Console
 
         console = Console(stderr=not self.for_people, highlight=False)
-        if not console.is_terminal and "COLUMNS" not in os.environ:
+        told = os.environ.get("COLUMNS", "0") != "0"  # 0: whoever set it does not know either
+        if not console.width or not (console.is_terminal or told):
             console.width = WIDTH_OF_A_LOG
         return console
 

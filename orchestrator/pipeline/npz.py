@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.errors import ModelError
+from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,17 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_MEMBER = 4 << 30
+HEADER = 1 << 10
 HINT = "give an .npz file of KataGo training rows (binaryInputNCHWPacked, globalInputNC)"
 
 
 class Archive:
-    """The arrays of an .npz file, read when they are asked for.
+    """The arrays of an .npz file, read when they are asked for, none of more than `largest` bytes.
 
     Raises ModelError where it is no such file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, largest: int = LARGEST_MEMBER) -> None:
+        self.path, self.largest = path, largest
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
@@ -50,8 +52,8 @@ class Archive:
         """
         if name not in self.sizes:
             raise ModelError(f"{self.path} has no {name}: {self.told()}", hint=HINT)
-        if self.sizes[name] > LARGEST_MEMBER:
-            raise ModelError(f"{name} in {self.path} is larger than {LARGEST_MEMBER >> 30} GiB")
+        if self.sizes[name] > self.largest + HEADER:
+            raise ModelError(f"{name} in {self.path} is larger than {human_size(self.largest)}")
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 values = np.asarray(archive[name])

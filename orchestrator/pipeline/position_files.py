@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TRAINING_LENGTH = 19
 TRAINING_BYTES = 46  # 361 bits
+TRAINING_ROW = SPATIAL_INPUTS * TRAINING_BYTES
+LARGEST_ROW = 8 * SPATIAL_INPUTS * BOARD_LENGTHS[-1] ** 2  # planes of doubles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +71,10 @@ def read_rows(path: Path, most: int) -> list[Rows]:
 
     Raises ModelError where it is of no such kind, damaged, or holds more than `most` rows.
     """
-    arrays = Archive(path)
+    arrays = Archive(path, largest=most * LARGEST_ROW)
     if "binaryInputNCHWPacked" in arrays:
+        _few(arrays.sizes["binaryInputNCHWPacked"] // TRAINING_ROW, most, path)
         training = _training(arrays, path)
-        _few(len(training.packed), most, path)
         return training.of(np.arange(len(training.packed)))
     if "binaryInputNCHW" in arrays:
         return [_dumped(arrays, path)]

@@ -279,6 +279,10 @@ def test_strict(orchestrate, project):
     assert orchestrate("checklist", REF, "--strict").return_value == 0
 
 
+def test_checklist_on_a_terminal_of_no_width(orchestrate):
+    assert "Is a precision chosen?" in orchestrate("checklist", REF, width=0).stdout
+
+
 def test_people_read_questions_answers_and_what_to_do(orchestrate):
     lines = orchestrate("checklist", REF, width=60).stdout.splitlines()
     assert lines[1] == "1  partly  Is a precision chosen?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -81,3 +82,14 @@ def test_a_full_disk_under_stdout_is_said_on_stderr():
         )
     assert done.stderr.startswith("error: no such command 'nope'\n")
     assert "Traceback" not in done.stderr
+
+
+def test_what_an_encoding_lacks_is_printed_as_a_question_mark(tmp_path, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(sys, "argv", ["orchestrate", "init", str(tmp_path / "9→9")])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    stdout.flush()
+    assert end.value.code == 0
+    assert b"9?9" in stdout.buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -294,4 +295,21 @@ class TestFilesThatAreWrong:
     def test_more_rows_than_are_wanted(self, tmp_path):
         np.savez(tmp_path / "rows.npz", **training_rows(batch(9, 9, 4)))
         with pytest.raises(ModelError, match="holds 4 positions, more than 3"):
+            read_rows(tmp_path / "rows.npz", 3)
+
+    def test_rows_beyond_the_limit_are_not_unpacked(self, tmp_path):
+        rows = training_rows(batch(9, 9))
+        many = {name: np.repeat(values, 20_000, axis=0) for name, values in rows.items()}
+        np.savez_compressed(tmp_path / "rows.npz", **many)
+        tracemalloc.start()
+        with pytest.raises(ModelError, match="holds 40000 positions, more than 20000"):
+            positions.read(tmp_path / "rows.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1 << 20
+
+    def test_planes_that_are_too_many_to_look_at(self, tmp_path):
+        planes = {"spatial9": np.zeros((900, 22, 9, 9)), "global9": np.zeros((900, 19))}
+        np.savez_compressed(tmp_path / "rows.npz", **planes)
+        with pytest.raises(ModelError, match=r"spatial9 in .* is larger than"):
             read_rows(tmp_path / "rows.npz", 3)
