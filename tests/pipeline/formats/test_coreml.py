@@ -228,7 +228,7 @@ def test_a_transformers_program_computes_the_net_for_any_batch(transformer, tmp_
 )
 def test_what_stands_in_for_a_package_computes_as_it_does(name, precision, request, tmp_path):
     net, path = request.getfixturevalue(name), tmp_path / "net.mlpackage.zip"
-    recipe = Recipe("coreml", precision, SHAPE)
+    recipe = Recipe("coreml", precision, SHAPE, mode="weights-nearest")
     work = Work(tmp_path, Positions(()), Positions(()), lambda *_: None)
     made = coreml.FORMAT.write(net, path, recipe, work)
     rows = rows_for(SHAPE, meta=net.has_meta)
