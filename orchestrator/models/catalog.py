@@ -335,8 +335,7 @@ class Catalog:
         if isinstance(file, Artifact) and file.provenance:
             raise ModelError(
                 f"{file.filename} of {ref} is not in the store, and was built, not fetched",
-                hint=f"orchestrate build {ref} --format {file.format} "
-                f"--precision {file.precision} builds it again.",
+                hint=f"{_build_command(ref, file)} builds it again.",
             )
         if not file.source:
             raise ModelError(
@@ -396,6 +395,22 @@ def _agree(there: Artifact, artifact: Artifact, new: NewArtifact) -> bool:
         and (bool(new.provenance) or new.memory_mb in {None, there.memory_mb})
         and answers in {None, there.golden and there.golden.sha256}
     )
+
+
+def _build_command(ref: str, artifact: Artifact) -> str:
+    """The command that made an artifact, but for what it was calibrated and checked with."""
+    asked = artifact.provenance.get("options")
+    options: Mapping[str, Any] = asked if isinstance(asked, dict) else {}
+    words = [f"orchestrate build {ref} --format {artifact.format} --precision {artifact.precision}"]
+    words += [f"--variant {artifact.variant}"] if artifact.variant else []
+    for name, usual in (("board", "19x19"), ("optimism", 0), ("mode", "auto")):
+        words += [f"--{name} {options[name]}"] if options.get(name, usual) != usual else []
+    words += ["--exact"] if options.get("masked") is False else []
+    words += ["--without-softplus"] if options.get("softplus") is False else []
+    words += ["--finetune"] if options.get("finetune") else []
+    capability = options.get("compute_capability")
+    words += [f"--compute-capability {capability}"] if capability else []
+    return " ".join(words)
 
 
 def _last(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersion]:

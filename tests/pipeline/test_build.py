@@ -177,6 +177,19 @@ def test_a_lost_file_says_how_it_is_built_again(catalog, few):
     assert catalog.store.has(built.artifact.sha256)
 
 
+def test_a_lost_variant_is_built_again_as_it_was(catalog, few):
+    shape = Shape(9, 9, masked=False, optimism=0.5, softplus=False)
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request((("onnx", "fp32"),), shape, variant="phone")))
+    catalog.store.remove(built.artifact.sha256)
+    with pytest.raises(ModelError) as raised:
+        catalog.fetch("go@v1")
+    assert raised.value.hint == (
+        "orchestrate build go@v1 --format onnx --precision fp32 --variant phone --board 9x9 "
+        "--optimism 0.5 --exact --without-softplus builds it again."
+    )
+
+
 def test_a_version_without_a_katago_net_is_refused(tmp_path, catalog):
     catalog.yank("go@v1", "loses ladders")
     with pytest.raises(ModelError, match="go@v1 is yanked: loses ladders"):
