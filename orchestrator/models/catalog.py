@@ -173,16 +173,21 @@ class Catalog:
         """The files that were missing or damaged and are right now; got from their sources.
 
         Without `ref`, of every version that is not yanked. Raises ModelError for the first that
-        cannot be had.
+        cannot be had; what was built, which has no source, keeps nothing else from being fetched.
         """
         chosen = [self.get(ref)] if ref else [v for v in self.all_versions() if v.yanked is None]
-        repaired = []
-        for version in chosen:
-            for file in version.files:
-                if self._problem(file):
-                    self._repair(version.ref, file, progress)
-                    repaired.append(FileState(version.ref, file))
-        return repaired
+        missing = [
+            FileState(version.ref, file)
+            for version in chosen
+            for file in version.files
+            if self._problem(file)
+        ]
+        repaired: dict[str, FileState] = {}
+        for state in sorted(missing, key=lambda state: not state.file.source):
+            if state.file.sha256 not in repaired:
+                self._repair(state.ref, state.file, progress)
+                repaired[state.file.sha256] = state
+        return list(repaired.values())
 
     def verify(self, ref: str | None = None) -> list[FileState]:
         """The state of every file of a version, or of all versions, hashed anew."""

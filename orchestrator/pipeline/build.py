@@ -141,9 +141,19 @@ class Builder:
                 tools = _tools(formats.get(recipe.format).libraries)
                 if artifact.provenance.get("tools") != tools:
                     continue
-            if self.catalog.store.has(artifact.sha256):
+            if self._whole(artifact):
                 return artifact
         return None
+
+    def _whole(self, artifact: Artifact) -> bool:
+        """Whether its files are in the store, and right."""
+        try:
+            for file in (artifact, artifact.golden):
+                if file is not None:
+                    self.catalog.store.check(file.sha256, file.size)
+        except ModelError:
+            return False
+        return True
 
     def _same(self, recipe: Recipe, there: Artifact) -> bool:
         """Whether the artifact was made so, and checked with the positions that are asked for."""

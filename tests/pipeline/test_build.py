@@ -322,3 +322,30 @@ def test_a_damaged_net_ends_the_build(catalog, few, precision):
         pytest.raises(ModelError, match="is damaged"),
     ):
         list(builder.build(recipes(Request(wishes=(("onnx", precision),)))))
+
+
+@pytest.mark.parametrize("which", ["artifact", "golden"])
+def test_a_damaged_file_is_built_again(catalog, few, which):
+    wanted = recipes(Request(wishes=(("onnx", "fp32"),)))
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(wanted)
+    file = built.artifact if which == "artifact" else built.artifact.golden
+    path = catalog.store.path(file.sha256)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[::-1])
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (again,) = builder.build(wanted)
+    assert again.error is None
+    assert not [state.problem for state in catalog.verify("go@v1") if state.problem]
+
+
+def test_a_lost_file_keeps_no_other_from_being_fetched(catalog, few, tmp_path):
+    with Builder(catalog, "go@v1", check=few) as builder:
+        (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
+    write(random_net(seed=7, kind="ordinary+gpool", version=14), tmp_path / "two.bin.gz")
+    other = catalog.add("later@v1", NewArtifact(str(tmp_path / "two.bin.gz"))).artifact
+    for lost in (built.artifact, other):
+        catalog.store.remove(lost.sha256)
+    with pytest.raises(ModelError, match="was built, not fetched"):
+        catalog.fetch()
+    assert catalog.store.has(other.sha256)
