@@ -40,8 +40,14 @@ def recipes(request: Request) -> tuple[Recipe, ...]:
     """One recipe for each artifact that is asked for, what others are made from first.
 
     Raises ModelError for a precision that a format does not have, a mode that there is not, a
-    variant that is no name, and for a TensorRT engine without a compute capability.
+    variant that is no name, fine-tuning of what is not fine-tuned, and for a TensorRT engine
+    without a compute capability.
     """
+    if request.finetune is not None and ("onnx", INT8) not in request.wishes:
+        raise ModelError(
+            "fine-tuning is for onnx int8, which is not among what is to be built",
+            hint="Add --format onnx --precision int8, or leave out --finetune.",
+        )
     if request.variant and not VARIANT.fullmatch(request.variant):
         raise ModelError(
             f"{request.variant!r} is no name for a variant",

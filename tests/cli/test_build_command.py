@@ -122,6 +122,7 @@ def test_mistyped_options_are_usage_errors(orchestrate, words, message):
         (("go@v9",), "go has no version v9"),
         (("go@v1", "--format", "tensorrt", "--precision", "fp16"), "built for one kind of GPU"),
         (("go@v1", "--mode", "magic"), "no INT8 mode is called magic"),
+        (("go@v1", *ONE, "--finetune"), "fine-tuning is for onnx int8"),
         (("go@v1", "--format", "tensorrt", "--precision", "int8"), "cannot be built in int8"),
         (("go@v1", "--variant", "../elsewhere"), "'../elsewhere' is no name for a variant"),
         (("go@v1", "--variant", "x" * 300), "is no name for a variant"),

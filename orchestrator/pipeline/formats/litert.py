@@ -22,7 +22,8 @@ from orchestrator.errors import ModelError
 from orchestrator.pipeline.extras import need
 from orchestrator.pipeline.formats.base import Made
 from orchestrator.pipeline.formats.quiet import quiet
-from orchestrator.pipeline.formats.stored import each_by_itself, outputs_first, rounded
+from orchestrator.pipeline.formats.stored import each_by_itself, rounded
+from orchestrator.pipeline.interpreters.outputs_first import outputs_first
 from orchestrator.pipeline.katago.net import GLOBAL_INPUTS, META_INPUTS, SPATIAL_INPUTS
 from orchestrator.pipeline.metadata import metadata
 from orchestrator.pipeline.runners_litert import LiteRT

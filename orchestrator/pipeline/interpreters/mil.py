@@ -12,7 +12,7 @@ import numpy as np
 from coremltools.converters.mil._deployment_compatibility import AvailableTarget
 from coremltools.converters.mil.mil import Builder, Function, Program, get_new_symbol, types
 
-from orchestrator.pipeline.formats.stored import outputs_first
+from orchestrator.pipeline.interpreters.outputs_first import outputs_first
 from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs
 
 if TYPE_CHECKING:
