@@ -337,10 +337,11 @@ class Catalog:
         return ""
 
     def _repair(self, ref: str, file: Artifact | Golden, progress: OnFileProgress) -> None:
-        if isinstance(file, Artifact) and file.provenance:
+        built = (a for a in self.get(ref).artifacts if a.provenance and file in (a, a.golden))
+        if not file.source and (made := next(built, None)) is not None:
             raise ModelError(
                 f"{file.filename} of {ref} is not in the store, and was built, not fetched",
-                hint=f"{_build_command(ref, file)} builds it again.",
+                hint=f"{_build_command(ref, made)} builds it again.",
             )
         if not file.source:
             raise ModelError(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MOST_FILES = 32
 LARGEST_SGF = 1 << 20
 ENGINE_SECONDS = 600
+LONGEST_WORDS = 300
 SETTINGS = {
     "logAllGTPCommunication": "false",
     "logSearchInfo": "false",
@@ -263,4 +264,4 @@ def _named(paths: Iterable[Path]) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line.strip().removeprefix("what():").strip() for line in text.splitlines()]
-    return next((line for line in reversed(lines) if line), "")
+    return next((line[:LONGEST_WORDS] for line in reversed(lines) if line), "")

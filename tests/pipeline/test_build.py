@@ -164,10 +164,12 @@ def test_a_humansl_net_is_built_and_checked(tmp_path, few):
         assert golden["input:input_meta"].shape[1] == 192
 
 
-def test_a_lost_file_says_how_it_is_built_again(catalog, few):
+@pytest.mark.parametrize("which", ["artifact", "golden"])
+def test_a_lost_file_says_how_it_is_built_again(catalog, few, which):
     with Builder(catalog, "go@v1", check=few) as builder:
         (built,) = builder.build(recipes(Request(wishes=(("onnx", "fp32"),))))
-    catalog.store.remove(built.artifact.sha256)
+    lost = built.artifact if which == "artifact" else built.artifact.golden
+    catalog.store.remove(lost.sha256)
     with pytest.raises(ModelError, match="was built, not fetched") as raised:
         catalog.fetch("go@v1")
     assert "orchestrate build go@v1 --format onnx --precision fp32" in raised.value.hint

@@ -117,6 +117,13 @@ class TestGames:
         with pytest.raises(ModelError, match=r"made no inputs of .*: Compiled without libzip$"):
             calibration.from_sgf(engine, tiny, game, per_game=1, seed=1)
 
+    def test_an_engine_that_says_too_much_for_one_line(self, tiny, game, tmp_path):
+        engine = tmp_path / "katago"
+        engine.write_text("#!/bin/sh\nhead -c 100000 /dev/zero | tr '\\0' a\n")
+        engine.chmod(0o755)
+        with pytest.raises(ModelError, match=r"made no inputs of .*: a{300}$"):
+            calibration.from_sgf(engine, tiny, game, per_game=1, seed=1)
+
     @pytest.mark.parametrize(
         ("text", "moves"),
         [
