@@ -144,3 +144,9 @@ class TestGames:
         assert found == sorted(found)
         assert 0 <= found[0] <= found[-1] <= moves
         assert found[-1] >= moves - moves / len(found) - 1
+
+
+def test_a_folder_without_rows_is_named(tmp_path):
+    with pytest.raises(ModelError) as caught:
+        calibration.rows([tmp_path], count=1, seed=1)
+    assert caught.value.message == f"{tmp_path} holds no .npz file"
