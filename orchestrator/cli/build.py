@@ -71,7 +71,12 @@ class Number(click.FloatRange):
     help="For int8: KataGo training rows (.npz) or games (.sgf), or folders of them; repeatable.",
 )
 @click.option(
-    "--calibration-rows", type=click.IntRange(1), default=256, show_default=True, metavar="N"
+    "--calibration-rows",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="So many of them.",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Which rows are drawn."
@@ -93,14 +98,27 @@ class Number(click.FloatRange):
     default="auto",
     show_default=True,
     metavar="MODE",
-    help="How int8 is reached: the smallest that passes, or one by name; `static` modes round what "
-    "layers read, too.",
+    help="How int8 is reached: auto (the first that passes), weights-nearest, weights-groups, "
+    "weights-fine, weights, weights-mixed, static-minmax, static-entropy, static-percentile, "
+    "static-mixed. LiteRT and Core ML have auto, weights-nearest and weights.",
 )
 @click.option("--finetune", is_flag=True, help="Train the net for int8 against its own answers.")
 @click.option(
-    "--finetune-steps", type=click.IntRange(1), default=400, show_default=True, metavar="N"
+    "--finetune-steps",
+    type=click.IntRange(1),
+    default=400,
+    show_default=True,
+    metavar="N",
+    help="It ends after these, or",
 )
-@click.option("--finetune-minutes", type=Number(0.1), default=20.0, show_default=True, metavar="M")
+@click.option(
+    "--finetune-minutes",
+    type=Number(0.1),
+    default=20.0,
+    show_default=True,
+    metavar="M",
+    help="after these, whichever comes first.",
+)
 @click.option(
     "--compute-capability",
     "compute_capabilities",
@@ -108,7 +126,13 @@ class Number(click.FloatRange):
     metavar="X.Y",
     help="Of the GPU of a TensorRT engine, such as 8.6; repeatable.",
 )
-@click.option("--batch", metavar="MIN,USUAL,MAX", default="1,8,32", show_default=True)
+@click.option(
+    "--batch",
+    metavar="MIN,USUAL,MAX",
+    default="1,8,32",
+    show_default=True,
+    help="Of a TensorRT engine: positions that it takes at once.",
+)
 @click.option("--again", is_flag=True, help="Replace what an earlier build made.")
 @pass_context
 def command(
@@ -137,6 +161,7 @@ def command(
     from orchestrator.pipeline.calibration import load
     from orchestrator.pipeline.recipes import recipes
 
+    fleet.catalog(context).get(ref)
     wanted = recipes(request(wishes(context, names, precisions, asked), asked))
     with (
         steps() as progress,

@@ -155,7 +155,7 @@ def _row(artifact: Artifact, reference: Artifact | None, limits: Limits) -> Row:
         artifact=artifact,
         size_ratio=artifact.size / reference.size if reference else None,
         evals_per_s=number(speed.get("evals_per_s")),
-        speed_ratio=_speed_ratio(speed, base),
+        speed_ratio=_speed_ratio(speed, base) if _same_board(artifact, reference) else None,
         load_s=number(speed.get("load_s")),
         peak_rss_mb=number(speed.get("peak_rss_mb")),
         errors=errors,
@@ -164,6 +164,13 @@ def _row(artifact: Artifact, reference: Artifact | None, limits: Limits) -> Row:
         reason=str(artifact.accuracy.get("reason") or ""),
         conditions=_conditions(speed),
     )
+
+
+def _same_board(artifact: Artifact, reference: Artifact | None) -> bool:
+    """Whether both were made for one board, as far as they tell: a small one is quick to answer."""
+    options = [each.provenance.get("options") for each in (artifact, reference) if each]
+    boards = {each["board"] for each in options if isinstance(each, dict) and "board" in each}
+    return len(boards) <= 1
 
 
 def _speed_ratio(speed: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:

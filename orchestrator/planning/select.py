@@ -180,7 +180,10 @@ def _engine(
     if spec is None:
         spec = engines.usual(artifact.format)
     if spec is None:
-        return None, f"no engine is known for {artifact.format}; name one with `engine:`"
+        return None, (
+            f"no engine is known for {artifact.format}; a wish with `engine: {{kind: command, …}}` "
+            "has a program of yours run it"
+        )
     engine = engines.get(spec.kind)
     if artifact.format not in engine.formats:
         return None, f"{spec.kind} does not run {artifact.format}"
