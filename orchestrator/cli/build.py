@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMATS = ("onnx", "tensorrt", "litert", "coreml")
 PRECISIONS = ("fp32", "fp16", "int8")
 FAILED = 3
+THREE_DIGITS = 1000
 
 
 class Number(click.FloatRange):
@@ -332,14 +333,22 @@ def tell(context: Context, ref: str, built: Sequence[Built]) -> None:
                 each.recipe.name,
                 each.outcome,
                 human_size(artifact.size),
-                f"{speed:.3g}" if speed else "",
+                per_second(speed),
                 plain(verdict, "yellow" if failed else ""),
             )
     context.console.print(shown)
     hints = dict.fromkeys(each.error.hint for each in built if each.error and each.error.hint)
     for hint in hints:
         say(context, f"hint: {hint}")
-    say(context, f"Next: orchestrate compare {ref}", "dim")
+    if any(each.artifact is not None for each in built):
+        say(context, f"Next: orchestrate compare {ref}", "dim")
+
+
+def per_second(speed: float | None) -> str:
+    """`7.31`, `131`, `1204`; empty where it was not measured."""
+    if speed is None:
+        return ""
+    return f"{speed:.3g}" if speed < THREE_DIGITS else f"{speed:.0f}"
 
 
 def passes(built: Built) -> bool:
