@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from tests.katago_engine import katago, tiny, tiny_scrambled
 from tests.rollout.faults.fault_table import pytest_terminal_summary
@@ -18,3 +19,5 @@ __all__ = [
 ]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)

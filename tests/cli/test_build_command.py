@@ -40,7 +40,7 @@ def few(tmp_path):
 def orchestrate(project, tmp_path):
     def run(*words):
         arguments = ["--project", str(project), *words]
-        return CliRunner().invoke(root, arguments, standalone_mode=False)
+        return CliRunner(env={"COLUMNS": "200"}).invoke(root, arguments, standalone_mode=False)
 
     net = tiny_net(tmp_path / "net.bin.gz", seed=1)
     assert run("models", "add", "go@v1", str(net)).exception is None
