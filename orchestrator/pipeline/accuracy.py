@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from orchestrator.pipeline.gate import Verdict
     from orchestrator.pipeline.katago.net import Net
     from orchestrator.pipeline.positions import Positions
     from orchestrator.pipeline.runners import Runner
@@ -36,7 +35,6 @@ __all__ = [
     "Spread",
     "answers",
     "compare",
-    "document",
     "errors",
     "evaluate",
     "legal_moves",
@@ -176,20 +174,6 @@ def report(
     parts = list(found)
     metrics = {name: _spread(np.concatenate([part[name] for part in parts])) for name in METRICS}
     return Report(metrics, sum(boards.values()), dict(boards), not_finite)
-
-
-def document(
-    found: Report, verdict: Verdict, *, positions_sha256: str, reference: str
-) -> dict[str, Any]:
-    """What a manifest says of an artifact's accuracy.
-
-    `reference` is what the artifact was compared with, for people.
-    """
-    gate = {"gate": "pass" if verdict.passed else "fail", "reason": verdict.reason}
-    data = found.document()
-    metrics = data.pop("metrics")
-    origin = {"positions_sha256": positions_sha256, "reference": reference}
-    return gate | data | origin | {"metrics": metrics}
 
 
 def _spread(values: Doubles) -> Spread:

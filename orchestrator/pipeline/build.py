@@ -250,7 +250,7 @@ class Builder:
         what = f"{recipe.name}: comparing with the reference"
         counted = self._counted(runner, what, check.fitting(recipe.shape).count)
         found = accuracy.compare(reference, counted, check, self.net)
-        document = accuracy.document(
+        document = gate.document(
             found,
             gate.judge(found),
             positions_sha256=check.sha256,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.accuracy import Report
@@ -91,6 +91,20 @@ def judge(report: Report, limits: Limits = FP16_LIMITS) -> Verdict:
     if share >= NEGLIGIBLE:
         reason = f"closest: {clause}"
     return Verdict(passed=True, reason=reason, margins=margins)
+
+
+def document(
+    found: Report, verdict: Verdict, *, positions_sha256: str, reference: str
+) -> dict[str, Any]:
+    """What a manifest says of an artifact's accuracy.
+
+    `reference` is what the artifact was compared with, for people.
+    """
+    gate = {"gate": "pass" if verdict.passed else "fail", "reason": verdict.reason}
+    data = found.document()
+    metrics = data.pop("metrics")
+    origin = {"positions_sha256": positions_sha256, "reference": reference}
+    return gate | data | origin | {"metrics": metrics}
 
 
 def told(metric: str, value: float) -> str:

@@ -259,7 +259,7 @@ class TestReport:
 
     def test_what_a_manifest_says(self, net, some):
         found = accuracy.compare(runners.reference(net), Framed(net, Shape()), some, net)
-        data = accuracy.document(
+        data = gate.document(
             found, gate.judge(found), positions_sha256=some.sha256, reference="net.bin.gz"
         )
         assert list(data) == [
