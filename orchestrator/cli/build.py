@@ -13,6 +13,8 @@ import click
 from orchestrator.cli import fleet
 from orchestrator.cli.common import Context, pass_context, table
 from orchestrator.cli.models import gate, plain, say
+from orchestrator.models.manifest import PRECISIONS
+from orchestrator.pipeline.formats import FORMATS
 from orchestrator.sizes import human_size
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.katago.network import Shape
     from orchestrator.pipeline.recipes import Request
 
-FORMATS = ("onnx", "tensorrt", "litert", "coreml")
-PRECISIONS = ("fp32", "fp16", "int8")
 FAILED = 3
 THREE_DIGITS = 1000
 
