@@ -79,7 +79,7 @@ def table(
                 "passed": verdict.passed,
                 "worst": max(verdict.margins.values()),
                 "margins": dict(verdict.margins),
-                **accuracy.document(
+                **gate.document(
                     report, verdict, positions_sha256=check.sha256, reference="NumPy, FP32"
                 ),
             }
