@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.measure import machine
-from orchestrator.pipeline import accuracy, calibration, gate, positions
+from orchestrator.pipeline import calibration, gate, positions
 from orchestrator.pipeline.katago import reader
 from orchestrator.pipeline.katago.network import Shape
 from orchestrator.pipeline.position_files import Rows

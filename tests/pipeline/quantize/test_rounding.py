@@ -32,12 +32,16 @@ def test_nearest_is_within_half_a_step(seed, group, size):
     assert np.all(np.abs(rounded.weights - weights) <= rounded.steps * 0.5001)
 
 
-@settings(max_examples=40, deadline=None)
-@given(SEEDS, st.sampled_from([None, 4]))
-def test_compensated_loses_less_at_the_outputs_than_nearest(seed, group):
-    weights, gram = some_weights(seed), some_gram(seed)
-    plain, better = rounding.nearest(weights, group), rounding.compensated(weights, gram, group)
-    assert rounding.loss(weights, better, gram) <= rounding.loss(weights, plain, gram)
+@pytest.mark.parametrize("group", [None, 4])
+def test_compensated_loses_less_at_the_outputs_than_nearest(group):
+    """Not on each tiny matrix, for it goes column by column and never back; on nearly all."""
+    shares = []
+    for seed in range(60):
+        weights, gram = some_weights(seed), some_gram(seed)
+        plain, better = rounding.nearest(weights, group), rounding.compensated(weights, gram, group)
+        shares.append(rounding.loss(weights, better, gram) / rounding.loss(weights, plain, gram))
+    assert np.mean(np.array(shares) <= 1) >= 0.9
+    assert np.mean(shares) < 0.9
 
 
 def test_compensation_is_worth_a_factor_where_inputs_are_alike():
