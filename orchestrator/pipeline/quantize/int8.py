@@ -24,19 +24,17 @@ CHOICES = (AUTO, *modes.MODES, STATIC_MIXED)
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What was written: its mode, the layers kept in float, the rows that it was calibrated with.
+    """What was written: its mode, and the layers kept in float.
 
     `tried` are the files that were looked at on the way, each with size and verdict.
     """
 
     mode: str
     kept: tuple[str, ...]
-    rows: int
-    rows_sha256: str
     tried: tuple[Trial, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """What the provenance of the file tells, but for the rows, which the builder knows."""
+        """What the provenance of the file tells of it; the builder adds the calibration rows."""
         found: dict[str, Any] = {"mode": self.mode, "kept": list(self.kept)}
         return found | ({"tried": [t.document() for t in self.tried]} if self.tried else {})
 
@@ -66,4 +64,4 @@ def write_int8(
         mode, kept, tried = choice.chosen.mode, choice.chosen.kept, choice.tried
     else:
         kept, tried = modes.write(source, path, mode), ()
-    return Quantized(mode, kept, calibration.count, calibration.sha256, tried)
+    return Quantized(mode, kept, tried)
