@@ -118,6 +118,33 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class DockerEngine:
+    """The Docker Engine of a Docker host; `version` is empty on every other host.
+
+    `runtimes` are the names that a container may ask for, `cdi` the devices that CDI offers, such
+    as `nvidia.com/gpu=all`. `container` is the name of the container that runs the active release,
+    and of its volume. `image` is the reference that compose files get, `image_id` what it stands
+    for there; the software that other facts tell of is that of the image.
+    """
+
+    version: str = ""
+    api: str = ""
+    storage_driver: str = ""
+    runtimes: tuple[str, ...] = ()
+    cdi: tuple[str, ...] = ()
+    rootless: bool = False
+    container: str = ""
+    image: str = ""
+    image_id: str = ""
+    image_arch: str = ""
+
+    @property
+    def offers_gpus(self) -> bool:
+        """Whether a container there can ask for NVIDIA GPUs."""
+        return "nvidia" in self.runtimes or any(d.startswith("nvidia.com/gpu") for d in self.cdi)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything known of a host; an empty string or tuple means it is not there.
 
@@ -141,6 +168,7 @@ class Facts:
     tensorrt_rtx: str = ""
     trtexec: str = ""
     docker: str = ""
+    docker_engine: DockerEngine = field(default_factory=DockerEngine)
     python: Python = field(default_factory=Python)
     katago: Katago = field(default_factory=Katago)
     thermal: Thermal = field(default_factory=Thermal)

@@ -55,6 +55,36 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DockerSpec:
+    """How a Docker host runs the release.
+
+    `compose` is the template of its compose file. `strategy`: `blue-green` starts the new container
+    beside the old one, `recreate` ends the old one first, `auto` does the former where the memory
+    allows both. `ports` are published, `[IP:]PUBLISHED:TARGET`, on loopback unless an address is
+    given; `expose` are ports that containers on `network`, an existing one, reach under the
+    container's name. `gpus` is `all`, `none`, or `auto`: all that the engine offers.
+    `gpu_memory_mb` is what the engine of nets takes there, guessed from the artifact when None;
+    `memory_mb` (MiB) and `cpus` are limits, None for none. `watch` are the seconds that a verified
+    container must stay well, answering, before it is confirmed, `drain` those that connections to
+    the old one get to end. `front` is the image of the container that holds the ports, empty for
+    the host's own; it needs socat.
+    """
+
+    compose: str = "docker-compose.yml.j2"
+    strategy: str = "auto"
+    ports: tuple[str, ...] = ()
+    expose: tuple[int, ...] = ()
+    network: str = ""
+    gpus: str = "auto"
+    gpu_memory_mb: int | None = None
+    memory_mb: int | None = None
+    cpus: float | None = None
+    watch: float = 10.0
+    drain: float = 30.0
+    front: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactWish:
     """One entry of a profile's `artifacts:`; precision None takes any. `engine` overrides.
 
@@ -84,3 +114,4 @@ class Profile:
     verify: VerifySpec = field(default_factory=VerifySpec)
     vars: Mapping[str, Any] = field(default_factory=dict)
     service: ServiceSpec = field(default_factory=ServiceSpec)
+    docker: DockerSpec = field(default_factory=DockerSpec)

@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from orchestrator.errors import InventoryError
+from orchestrator.fleet.image import HINT as IMAGE_HINT
+from orchestrator.fleet.image import ImageSource, image_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.fleet.host import Host
+
+DOCKER_ROOT = "/opt/orchestrate"  # in containers: where the host's volume is
+DOCKER_CONTAINER = "orchestrate"
+_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,39}")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _YES = {"true", "yes", "on", "1", "y", "t"}
@@ -29,7 +38,9 @@ class ConnectionSpec:
 
     Empty strings and None leave the choice to ~/.ssh/config and its defaults. `known_hosts` empty
     means the user's and the system's files. `jump` is `[user@]host[:port]`, comma separated.
-    Times are in seconds.
+    Times are in seconds. Of a Docker host `docker_host` is `unix://…`, `ssh://…`, `tcp://…`, or the
+    name of a docker context; `docker_tls` is the folder of its certificates; with `ssh://` address,
+    port and user are those of the machine that is gone through.
     """
 
     name: str
@@ -51,6 +62,10 @@ class ConnectionSpec:
     keepalive: float = 15.0
     root: str = ""
     python: str = ""
+    docker_host: str = ""
+    docker_tls: str = ""
+    container: str = ""
+    image: ImageSource | None = None
 
     def __repr__(self) -> str:
         """Without secrets: it may end up in a log."""
@@ -58,11 +73,15 @@ class ConnectionSpec:
 
 
 def connection_spec(
-    host: Host, *, connect_timeout: float = 10.0, keepalive: float = 15.0
+    host: Host,
+    *,
+    connect_timeout: float = 10.0,
+    keepalive: float = 15.0,
+    folder: Path | None = None,
 ) -> ConnectionSpec:
     """The connection that a host's `ansible_*` and `orchestrate_*` variables ask for.
 
-    Raises InventoryError for values that cannot be understood.
+    `folder` is the fleet project's. Raises InventoryError for values that cannot be understood.
     """
     given = {k: _templated(host, k, v) for k, v in host.vars.items() if _is_ours(k)}
 
@@ -72,15 +91,15 @@ def connection_spec(
     kind = {"paramiko": "ssh", "smart": "ssh"}.get(text("ansible_connection"), "") or (
         text("ansible_connection") or "ssh"
     )
-    if kind not in {"ssh", "local"}:
+    if kind not in {"ssh", "local", "docker"}:
         raise InventoryError(
             f"{host.name}: ansible_connection is '{kind}'",
-            hint="Supported are ssh and local.",
+            hint="Supported are ssh, local and docker.",
         )
     options = _ssh_arguments(
         host.name, text("ansible_ssh_common_args"), text("ansible_ssh_extra_args")
     )
-    return ConnectionSpec(
+    spec = ConnectionSpec(
         name=host.name,
         kind=kind,
         address=text("ansible_host", "ansible_ssh_host") or host.name,
@@ -103,6 +122,53 @@ def connection_spec(
         keepalive=keepalive,
         root=_root(host.name, text("orchestrate_root")),
         python=text("orchestrate_python"),
+    )
+    return spec if kind != "docker" else _docker(spec, text, folder or Path())
+
+
+def _docker(spec: ConnectionSpec, text: Callable[..., str], folder: Path) -> ConnectionSpec:
+    """The spec of a Docker host, with what only such hosts have."""
+    engine = text("orchestrate_docker_host")
+    if not engine:
+        raise InventoryError(
+            f"{spec.name}: orchestrate_docker_host is missing",
+            hint="Write unix:///var/run/docker.sock, ssh://user@host, tcp://host:2376, or the name "
+            "of a docker context.",
+        )
+    image = text("orchestrate_image")
+    if not image:
+        raise InventoryError(f"{spec.name}: orchestrate_image is missing", hint=IMAGE_HINT)
+    container = text("orchestrate_container") or DOCKER_CONTAINER
+    if not _CONTAINER.fullmatch(container):
+        raise InventoryError(
+            f"{spec.name}: orchestrate_container is '{container}'",
+            hint="Letters, digits, and _ . - inside, at most 40.",
+        )
+    spec = replace(
+        spec,
+        docker_host=engine,
+        docker_tls=text("orchestrate_docker_tls"),
+        container=container,
+        image=image_source(spec.name, image, folder),
+        root=DOCKER_ROOT,
+    )
+    scheme, _, rest = engine.partition("://")
+    return _through_ssh(spec, engine) if scheme == "ssh" and rest else spec
+
+
+def _through_ssh(spec: ConnectionSpec, engine: str) -> ConnectionSpec:
+    url = urlsplit(engine)
+    try:
+        port = url.port
+    except ValueError:
+        port = 0
+    if not url.hostname or port == 0 or url.path.strip("/") or url.password:
+        raise InventoryError(
+            f"{spec.name}: orchestrate_docker_host is '{engine}'",
+            hint="Write ssh://user@host or ssh://user@host:port.",
+        )
+    return replace(
+        spec, address=url.hostname, port=port or spec.port, user=url.username or spec.user
     )
 
 

@@ -27,6 +27,10 @@ OURS = {
         "orchestrate_profile",
         "orchestrate_python",
         "orchestrate_site",
+        "orchestrate_docker_host",
+        "orchestrate_docker_tls",
+        "orchestrate_container",
+        "orchestrate_image",
     )
 } | {"orchestrate_window": Variable("orchestrate_window", "window")}
 
