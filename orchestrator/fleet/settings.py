@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SettingsError
-from orchestrator.fleet import condition
+from orchestrator.fleet import condition, docker_section
 from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, ServiceSpec, VerifySpec
 from orchestrator.fleet.strategy import Strategy, parse_canary, parse_pause, parse_share
 from orchestrator.schema import SchemaProblem, load_yaml, place, problems, yaml_lines
@@ -107,11 +107,12 @@ def _mistakes(
     found += _number_mistakes(document.get("rollout", {}), ("rollout",))
     for name, profile in document["profiles"].items():
         here = ("profiles", name)
-        for key in ("verify", "service"):
+        for key in ("verify", "service", "docker"):
             found += _number_mistakes(profile.get(key, {}), (*here, key))
         found += _condition_mistakes(profile, here)
         found += _config_mistakes(profile, here, templates)
         found += _engine_mistakes(profile, here)
+        found += docker_section.mistakes(profile.get("docker", {}), (*here, "docker"), templates)
     for path, message, hint in found:
         line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
         yield SchemaProblem(path, line or None, f"{place(path)}: {message}", hint)
@@ -182,6 +183,7 @@ def _profile(name: str, entry: Mapping[str, Any]) -> Profile:
         verify=_verify(entry.get("verify", {})),
         vars=entry.get("vars", {}),
         service=_service(entry.get("service", {})),
+        docker=docker_section.spec(entry.get("docker", {})),
     )
 
 

@@ -12,7 +12,9 @@ from orchestrator.fleet.settings import Settings, load, parse
 from orchestrator.fleet.strategy import Share, Strategy
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = frozenset({"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2"})
+TEMPLATES = frozenset(
+    {"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2", "docker-compose.yml.j2"}
+)
 SMALLEST = """profiles:
   pi:
     artifacts: [{format: katago}]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from orchestrator.fleet.profile import Profile
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = frozenset({"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2"})
+TEMPLATES = frozenset(
+    {"analysis.cfg.j2", "jetson.cfg.j2", "rpi.cfg.j2", "cpu.cfg.j2", "docker-compose.yml.j2"}
+)
 
 PYTHON = {
     "path": "/usr/bin/python3",
