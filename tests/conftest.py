@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 
+from tests.dockerd import docker_engine, docker_names, pytest_collection_modifyitems
 from tests.katago_engine import katago, tiny, tiny_scrambled
 from tests.rollout.faults.fault_table import pytest_terminal_summary
 from tests.sshd import needs_busybox, sshd_fleet
 
 __all__ = [
+    "docker_engine",
+    "docker_names",
     "katago",
     "needs_busybox",
+    "pytest_collection_modifyitems",
     "pytest_terminal_summary",
     "sshd_fleet",
     "tiny",
