@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestrator.planning.release import COMPOSE, TURN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,6 +23,7 @@ STEPS: dict[Action, tuple[str, ...]] = {
     "verify": ("verify", "commit"),
     "unchanged": (),
 }
+ID_LENGTH = len("sha256:") + 12  # of an image's id, as people read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class HostPlan:
     `verify` (it is active but never passed here, or a switch is not confirmed: a run was cut off)
     or `unchanged`. `steps` are the states to go through. `bytes_to_send` counts missing blobs, less
     what arrived of them before a cut, and texts. `config_diff` is a unified diff, empty when the
-    config stays.
+    config stays. `strategy` is `blue-green` or `recreate` on a Docker host and empty elsewhere;
+    `strategy_reason` is a clause.
     """
 
     host: str
@@ -44,6 +48,13 @@ class HostPlan:
     bytes_to_send: int
     config_diff: str
     reasons: tuple[str, ...]
+    strategy: str = ""
+    strategy_reason: str = ""
+
+    @property
+    def switches_container(self) -> bool:
+        """Whether a container takes over from another, so that the strategy matters."""
+        return bool(self.strategy) and self.action == "deploy" and self.present.current is not None
 
 
 def compare(
@@ -176,11 +187,23 @@ def changes(release: Release, present: Present, verb: str = "changes") -> list[s
         found.append(f"the model {verb}: {before} → {after}")
     if _file(old, old.get("config")) != _file(new, release.config):
         found.append(f"{release.config} {verb}")
-    parts = ("profile", "engine", "verify", "service")
+    if old.get("image") != new.get("image"):
+        before, after = (_image(m.get("image")) for m in (old, new))
+        found.append(f"the image {verb}: {before} → {after}")
+    parts = ("profile", "engine", "verify", "service", "docker")
     found += [f"{part} {verb}" for part in parts if old.get(part) != new.get(part)]
     if not found and _ref(old) == _ref(new):
-        found.append(f"the golden answers or the run script {verb}")
+        runs = f"{COMPOSE} or {TURN}" if release.is_docker else "the run script"
+        found.append(f"the golden answers or {runs} {verb}")
     return found
+
+
+def _image(image: Any) -> str:
+    """An image by its reference, and by the id that a tag stood for."""
+    if not isinstance(image, dict):
+        return "none"
+    reference, identity = str(image.get("reference")), str(image.get("id"))
+    return reference if "sha256:" in reference else f"{reference} ({identity[:ID_LENGTH]})"
 
 
 def _ref(manifest: Mapping[str, Any]) -> str:

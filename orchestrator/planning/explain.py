@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError
-from orchestrator.planning.diff import compare, missing_blobs
-from orchestrator.planning.plan import choice_for, release_for, selection_for
+from orchestrator.planning.containers import BLUE_GREEN
+from orchestrator.planning.diff import ID_LENGTH, missing_blobs
+from orchestrator.planning.plan import choice_for, plan_for, release_for, selection_for
 from orchestrator.planning.select import weigh
 from orchestrator.sizes import human_size
 
@@ -66,7 +67,7 @@ def explain(inputs: PlanInputs) -> Explanation:
         lines += ["", *(f"error: {line}" for line in said)]
         lines += [f"  hint: {exc.hint}"] if exc.hint else []
         return Explanation(tuple(lines), {**document, "error": exc.as_dict()}, error=exc)
-    plan = compare(inputs.host.name, choice, selection, release, inputs.present)
+    plan = plan_for(inputs, choice, selection, release)
     lines += ["", *_outcome(plan)]
     return Explanation(tuple(lines), {**document, **plan_document(plan), "error": None}, plan)
 
@@ -91,7 +92,29 @@ def plan_document(plan: HostPlan) -> dict[str, Any]:
         "bytes_to_send": plan.bytes_to_send,
         "candidates": [candidate_document(c) for c in plan.selection.candidates],
         "reasons": list(plan.reasons),
+        **_docker_document(plan),
     }
+
+
+def _docker_document(plan: HostPlan) -> dict[str, Any]:
+    """What only the plan of a Docker host says."""
+    if not plan.release.is_docker:
+        return {}
+    switches = plan.switches_container
+    return {
+        "image": plan.release.image,
+        "strategy": plan.strategy if switches else None,
+        "strategy_reason": plan.strategy_reason if switches else None,
+    }
+
+
+def container_switch(plan: HostPlan) -> str:
+    """How one container takes over from another; empty where none does."""
+    if not plan.switches_container:
+        return ""
+    if plan.strategy == BLUE_GREEN:
+        return f"new container beside the old one ({plan.strategy})"
+    return f"the old container is stopped first ({plan.strategy}): {plan.strategy_reason}"
 
 
 def candidate_document(candidate: Candidate) -> dict[str, Any]:
@@ -115,9 +138,16 @@ def _host(inputs: PlanInputs) -> list[str]:
         f"  active    {inputs.present.current or 'nothing'}",
         f"  class     {facts.hardware_class or 'unknown'}",
         f"  hardware  {_hardware(facts)}",
+        *([f"  image     {_image(facts)}"] if facts.docker_engine.version else []),
         f"  runtimes  {_runtimes(facts)}",
         *(f"  warning   {warning}" for warning in facts.warnings),
     ]
+
+
+def _image(facts: Facts) -> str:
+    there = facts.docker_engine
+    identity = "" if there.image_id == there.image else f", {there.image_id[:ID_LENGTH]}"
+    return f"{there.image}{identity} (Docker Engine {there.version})"
 
 
 def _hardware(facts: Facts) -> str:
@@ -176,6 +206,7 @@ def _outcome(plan: HostPlan) -> list[str]:
         f"  config    {release.config} from templates/{plan.choice.profile.config}",
         f"  action    {plan.action}" + (f": {' → '.join(plan.steps)}" if plan.steps else ""),
         *(f"            because {reason}" for reason in plan.reasons),
+        *(f"  switch    {how}" for how in [container_switch(plan)] if how),
     ]
     if plan.action == "deploy":
         lines.append(f"  to send   {human_size(plan.bytes_to_send)}: {_sent(plan)}")

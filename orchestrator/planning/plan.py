@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import engines
+from orchestrator.planning import containers
 from orchestrator.planning.diff import HostPlan, compare
 from orchestrator.planning.present import Present
 from orchestrator.planning.profiles import ProfileChoice, choose_profile
@@ -48,12 +49,24 @@ def plan_host(inputs: PlanInputs) -> HostPlan:
     """What the host should get and what has to be done for it.
 
     Raises InventoryError (forced profile), SelectionError (no profile or artifact fits),
-    ModelError (yanked) and TemplateError (does not render, or the engine would refuse it).
+    ModelError (yanked), TemplateError (does not render, or the engine would refuse it) and
+    SettingsError (the profile is not for hosts of this kind).
     """
     choice = choice_for(inputs)
     selection = selection_for(inputs, choice)
-    release = release_for(inputs, choice, selection)
-    return compare(inputs.host.name, choice, selection, release, inputs.present)
+    return plan_for(inputs, choice, selection, release_for(inputs, choice, selection))
+
+
+def plan_for(
+    inputs: PlanInputs, choice: ProfileChoice, selection: Selection, release: Release
+) -> HostPlan:
+    """What has to be done for the release."""
+    plan = compare(inputs.host.name, choice, selection, release, inputs.present)
+    if not release.is_docker:
+        return plan
+    spec, artifact = choice.profile.docker, selection.artifact
+    name, why = containers.strategy(spec, inputs.facts, artifact)
+    return replace(plan, strategy=name, strategy_reason=why)
 
 
 def choice_for(inputs: PlanInputs) -> ProfileChoice:
@@ -80,7 +93,10 @@ def selection_for(inputs: PlanInputs, choice: ProfileChoice) -> Selection:
 
 
 def release_for(inputs: PlanInputs, choice: ProfileChoice, selection: Selection) -> Release:
-    """The host's release: config and run script rendered, the config checked by the engine."""
+    """The host's release: config and run script rendered, the config checked by the engine.
+
+    On a Docker host a compose file is rendered, and checked, instead of the run script.
+    """
     profile, host = choice.profile, inputs.host.name
     config = profile.config.rsplit("/", 1)[-1].removesuffix(TEMPLATE_SUFFIX)
     context = context_for(inputs, choice, selection, config)
@@ -96,6 +112,13 @@ def release_for(inputs: PlanInputs, choice: ProfileChoice, selection: Selection)
             host=host,
             lines=inputs.templates.lines(profile.config, context, host=host),
         )
+    run_text, docker = "", None
+    if containers.is_docker(inputs.facts):
+        docker = containers.docker_files(
+            inputs.templates, context, profile=profile, facts=inputs.facts, host=host
+        )
+    else:
+        run_text = inputs.templates.render(RUN_TEMPLATE, context, host=host)
     return build(
         inputs.version,
         profile,
@@ -103,7 +126,8 @@ def release_for(inputs: PlanInputs, choice: ProfileChoice, selection: Selection)
         selection.engine,
         config=config,
         config_text=config_text,
-        run_text=inputs.templates.render(RUN_TEMPLATE, context, host=host),
+        run_text=run_text,
+        docker=docker,
     )
 
 

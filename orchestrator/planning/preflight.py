@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import PreflightError
+from orchestrator.planning.containers import is_docker
 from orchestrator.planning.diff import missing_blobs
 from orchestrator.planning.select import DISK_RESERVE_MB, MIB, memory_needed_mb
 
@@ -21,6 +22,18 @@ SPARE_MB = 1
 SPARE_INODES = 24
 HOT_C = 80.0
 SKEW_S = 300
+# Machines as the kernel names them, and the images that run there, as Docker names those.
+ARCHITECTURES = {
+    "x86_64": ("amd64", "386"),
+    "i386": ("386",),
+    "i686": ("386",),
+    "aarch64": ("arm64", "arm"),
+    "arm64": ("arm64", "arm"),
+    "armv6l": ("arm",),
+    "armv7l": ("arm",),
+    "armv8l": ("arm",),
+    "amd64": ("amd64", "386"),
+}
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -28,9 +41,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 class Problem:
     """One thing on a host that speaks against its plan.
 
-    `what` is a code: space, inodes, memory, temperature, clock, permission or runtime. The message
-    does not name the host. One that `blocks` keeps the host from being touched; the others are
-    warnings.
+    `what` is a code: space, inodes, memory, temperature, clock, permission or runtime, and on
+    Docker hosts also no_gpu_runtime or wrong_architecture. The message does not name the host. One
+    that `blocks` keeps the host from being touched; the others are warnings.
     """
 
     what: str
@@ -49,10 +62,13 @@ def preflight(plan: HostPlan, facts: Facts, *, now: float) -> tuple[Problem, ...
         return ()
     found = [
         *_permission(facts),
-        *_runtime(plan),
+        *_runtime(plan, facts),
+        *_gpu_runtime(plan, facts),
+        *_architecture(facts),
         *_space(plan, facts),
         *_inodes(plan, facts),
         *_memory(plan, facts),
+        *_memory_limit(plan),
         *_temperature(facts),
         *_clock(facts, now),
     ]
@@ -84,13 +100,39 @@ def _permission(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _runtime(plan: HostPlan) -> Iterator[Problem]:
+def _runtime(plan: HostPlan, facts: Facts) -> Iterator[Problem]:
     lacks = plan.present.lacks
     if lacks:
+        where = "in the image" if is_docker(facts) else "on the host"
         yield Problem(
             "runtime",
             f"{', '.join(lacks)} {'is' if len(lacks) == 1 else 'are'} missing",
-            "Install coreutils, or busybox 1.33 or newer, on the host.",
+            f"Install coreutils, or busybox 1.33 or newer, {where}.",
+            blocks=True,
+        )
+
+
+def _gpu_runtime(plan: HostPlan, facts: Facts) -> Iterator[Problem]:
+    wanted = is_docker(facts) and plan.choice.profile.docker.gpus == "all"
+    if wanted and not facts.docker_engine.offers_gpus:
+        yield Problem(
+            "no_gpu_runtime",
+            f"profile {plan.choice.profile.name} wants GPUs, the Docker Engine offers none",
+            "Install the NVIDIA Container Toolkit there (nvidia-ctk runtime configure, then "
+            "restart Docker), or write `gpus: auto` in the profile's `docker:`.",
+            blocks=True,
+        )
+
+
+def _architecture(facts: Facts) -> Iterator[Problem]:
+    """A 32-bit image runs on the 64-bit machines of its family."""
+    image, machine = facts.docker_engine.image_arch, facts.arch
+    family = ARCHITECTURES.get(machine, (machine,))
+    if is_docker(facts) and image and machine and image not in family:
+        yield Problem(
+            "wrong_architecture",
+            f"the image {facts.docker_engine.image} is for {image}, the machine is {machine}",
+            f"Name an image for {family[0]} with orchestrate_image.",
             blocks=True,
         )
 
@@ -154,6 +196,20 @@ def _memory(plan: HostPlan, facts: Facts) -> Iterator[Problem]:
             f"{available} MiB of RAM are free, the model needs "
             f"{'' if plan.selection.artifact.memory_mb is not None else 'about '}{needed}",
             "Stop what else runs there: the smoke benchmark may run out of memory.",
+            blocks=False,
+        )
+
+
+def _memory_limit(plan: HostPlan) -> Iterator[Problem]:
+    """The engine and its smoke benchmark run in one container."""
+    limit = plan.choice.profile.docker.memory_mb if plan.release.is_docker else None
+    needed = 2 * memory_needed_mb(plan.selection.artifact)
+    if limit is not None and limit < needed:
+        yield Problem(
+            "memory",
+            f"the container may take {limit} MiB, the model and its smoke benchmark need about "
+            f"{needed}",
+            "Raise `memory_mb:` in the profile's `docker:`.",
             blocks=False,
         )
 

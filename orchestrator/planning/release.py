@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelError
-from orchestrator.fleet.profile import EngineSpec, ServiceSpec, VerifySpec
+from orchestrator.fleet.profile import DockerSpec, EngineSpec, ServiceSpec, VerifySpec
 from orchestrator.models.manifest import Artifact
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
 RUN = "run"
+# The files that releases of Docker hosts have instead.
+COMPOSE = "docker-compose.yml"
+TURN = "turn"
 # The files that hold the profile's `service:` commands.
 SERVICE_COMMANDS = ("activate", "health", "deactivate")
 
@@ -35,8 +38,25 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class DockerFiles:
+    """What only the release of a Docker host has: its compose file, and what the container runs.
+
+    `reference` is the image as the compose file names it, `image_id` what that stands for.
+    """
+
+    spec: DockerSpec
+    reference: str
+    image_id: str
+    compose: str
+    turn: str
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """What a host gets: texts (config, run, manifest.json) and blobs (model, golden answers).
+
+    A Docker host gets docker-compose.yml and turn instead of run; only its releases have an
+    `image`, `reference` and `id`, and the profile's section `docker`.
 
     `id` is `<model>-<version>-<first 12 hex digits of the sha256 of manifest.json>`, so the same
     inputs give the same id on every host and every day. `config` and `golden` are file names,
@@ -57,6 +77,13 @@ class Release:
     blobs: tuple[Blob, ...]
     manifest: Mapping[str, Any]
     service: ServiceSpec = field(default_factory=ServiceSpec)
+    image: Mapping[str, str] | None = None
+    docker: DockerSpec | None = None
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether it is run in a container."""
+        return self.docker is not None
 
     @property
     def has_service(self) -> bool:
@@ -77,9 +104,12 @@ def build(
     *,
     config: str,
     config_text: str,
-    run_text: str,
+    run_text: str = "",
+    docker: DockerFiles | None = None,
 ) -> Release:
     """The release of these files; `engine` is resolved, `config` is the config's file name.
+
+    With `docker` it is that of a Docker host, which has no `run_text` and no service's commands.
 
     Raises ModelError when two files of it would have the same name.
     """
@@ -88,9 +118,7 @@ def build(
     if artifact.golden is not None:
         golden = "golden" + PurePosixPath(artifact.golden.filename).suffix
         blobs.append(Blob(golden, artifact.golden.sha256, artifact.golden.size))
-    commands = {name: getattr(profile.service, name) for name in SERVICE_COMMANDS}
-    scripts = {name: f"{line.rstrip()}\n" for name, line in commands.items() if line}
-    texts = {config: config_text, RUN: run_text, **scripts}
+    texts = {config: config_text, **_texts(profile, run_text, docker)}
     names = [*texts, MANIFEST, *(blob.name for blob in blobs)]
     if len(set(names)) < len(names):
         raise ModelError(
@@ -111,7 +139,7 @@ def build(
         },
         "engine": asdict(engine),
         "verify": asdict(profile.verify),
-        **({"service": asdict(profile.service)} if scripts else {}),
+        **_sections(profile, docker),
         "config": config,
         "golden": golden,
         "files": {
@@ -135,7 +163,29 @@ def build(
         blobs=tuple(blobs),
         manifest=manifest,
         service=profile.service,
+        image=manifest.get("image"),
+        docker=docker.spec if docker else None,
     )
+
+
+def _texts(profile: Profile, run_text: str, docker: DockerFiles | None) -> dict[str, str]:
+    """The texts besides the config: those that run the engine."""
+    if docker is not None:
+        return {COMPOSE: docker.compose, TURN: docker.turn}
+    commands = {name: getattr(profile.service, name) for name in SERVICE_COMMANDS}
+    return {RUN: run_text} | {name: f"{line.rstrip()}\n" for name, line in commands.items() if line}
+
+
+def _sections(profile: Profile, docker: DockerFiles | None) -> dict[str, Any]:
+    """What the manifest of some releases has besides what all have."""
+    found: dict[str, Any] = {}
+    if any(getattr(profile.service, name) for name in SERVICE_COMMANDS):
+        found["service"] = asdict(profile.service)
+    if docker is not None:
+        found["image"] = {"reference": docker.reference, "id": docker.image_id}
+        # As JSON has it, so that what is read back is the same.
+        found["docker"] = json.loads(json.dumps(asdict(docker.spec)))
+    return found
 
 
 def read(release: str, text: str) -> Release:
@@ -170,7 +220,16 @@ def read(release: str, text: str) -> Release:
         blobs=tuple(blobs),
         manifest=manifest,
         service=ServiceSpec(**manifest.get("service", {})),
+        image=manifest.get("image"),
+        docker=_docker(manifest.get("docker")),
     )
+
+
+def _docker(section: Mapping[str, Any] | None) -> DockerSpec | None:
+    if section is None:
+        return None
+    lists = {key: tuple(section[key]) for key in ("ports", "expose")}
+    return DockerSpec(**{**section, **lists})
 
 
 def canonical(document: Mapping[str, Any]) -> str:

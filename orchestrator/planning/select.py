@@ -23,6 +23,8 @@ DISK_RESERVE_MB = 32
 # 1.31 on a CPU, FP32 nets of 3x3 convolutions: 9, 99 and 198 MiB peak at 84, 353 and 650 MiB.
 MEMORY_BASE_MB = 96
 MEMORY_PER_SIZE = 3
+# What engines say of software that a host lacks.
+NOT_THERE = ("is not installed", "there is no python3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def select(
         reasons = "; ".join(f"{c.name}: {c.reason}" for c in candidates)
         raise SelectionError(
             f"nothing in {version.ref} fits profile {profile.name} here: {reasons}",
-            hint=_way_out(candidates, version),
+            hint=_way_out(candidates, version, facts),
         )
     artifact, engine = chosen
     return Selection(artifact, engine, candidates)
@@ -226,11 +228,14 @@ def _though_full(candidate: Candidate, facts: Facts, present: Present) -> Candid
     return replace(candidate, reason=f"{candidate.reason}, though it {lack}") if lack else candidate
 
 
-def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion) -> str:
+def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion, facts: Facts) -> str:
     if any("accuracy gate failed" in c.reason for c in candidates):
         return "Give --allow-inexact to take what fails the accuracy gate, or add another artifact."
     if all(c.artifact is None for c in candidates):
         return f"orchestrate models add {version.ref} FILE, or add its formats to the profile."
+    image = facts.docker_engine.image
+    if image and any(said in c.reason for c in candidates for said in NOT_THERE):
+        return f"Put it into the image {image}, or name one that has it with orchestrate_image."
     if any("is not installed in" in c.reason for c in candidates):
         return "Install it there, or name a Python that has it with orchestrate_python."
     return (

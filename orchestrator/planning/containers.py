@@ -1,0 +1,204 @@
+"""How a Docker host runs its release: the compose file, and the order of the old and new container.
+
+A Docker host is one whose facts name a Docker Engine.
+"""
+
+from __future__ import annotations
+
+import shlex
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orchestrator import compose
+from orchestrator.errors import SettingsError, TemplateError
+from orchestrator.fleet.docker_section import split
+from orchestrator.planning.release import COMPOSE, DockerFiles
+from orchestrator.planning.render import FOLDER
+from orchestrator.planning.select import memory_needed_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.profile import DockerSpec, EngineSpec, Profile
+    from orchestrator.models.manifest import Artifact
+    from orchestrator.planning.render import Templates
+
+ROOT = "/opt/orchestrate"  # in every container: the host's volume
+# Filled in by whoever uses the file: the release's id follows from the file's own digest.
+RELEASE = "${ORCHESTRATE_RELEASE}"
+BLUE_GREEN, RECREATE = "blue-green", "recreate"
+# While a release is verified: the old engine, the new one, and the smoke benchmark beside it.
+COPIES = 3
+# What a process takes on a GPU before it has loaded a net: CUDA's context, cuDNN, cuBLAS.
+CUDA_CONTEXT_MB = 512
+GPU_PREFIX = "nvidia.com/gpu="
+# Keeps the container of a net that no program was named for.
+STAY = "exec tail -f /dev/null"
+
+
+class Scripts(NamedTuple):
+    """`turn` is PID 1 of the engine's container, `front` that of the one with the ports."""
+
+    turn: str
+    front: str
+
+
+def is_docker(facts: Facts) -> bool:
+    """Whether the host runs its releases in containers."""
+    return bool(facts.docker_engine.version)
+
+
+def compose_scripts() -> Scripts:
+    """The two scripts that containers run."""
+    folder = resources.files("orchestrator") / "compose"
+    texts = (folder.joinpath(f"{name}.sh").read_text("utf-8") for name in Scripts._fields)
+    return Scripts(*texts)
+
+
+def docker_files(
+    templates: Templates,
+    context: Mapping[str, Any],
+    *,
+    profile: Profile,
+    facts: Facts,
+    host: str,
+) -> DockerFiles:
+    """What only the release of a Docker host has; `context` is that of the other templates.
+
+    Raises SettingsError for a profile whose service is started by other means, and TemplateError
+    for a compose template that does not render or that asks for what is not supported.
+    """
+    _refuse_service(profile, host)
+    spec, scripts = profile.docker, compose_scripts()
+    if spec.compose not in dict(templates.texts):
+        raise TemplateError(
+            f"{host}: there is no {FOLDER}/{spec.compose}, which makes the compose file",
+            hint="`orchestrate init` in a new folder writes one: copy it from there.",
+        )
+    ours = compose_context(profile, context["engine"], context["run_line"], facts, scripts.front)
+    text = templates.render(spec.compose, {**context, **ours}, host=host)
+    _check(text, spec, host)
+    image = facts.docker_engine
+    return DockerFiles(spec, image.image, image.image_id, compose=text, turn=scripts.turn)
+
+
+def compose_context(
+    profile: Profile, engine: EngineSpec, run_line: str, facts: Facts, front: str
+) -> dict[str, Any]:
+    """The variables that only the compose template has; `$` is doubled in what may have one.
+
+    `docker` (the profile's section), `container` (its name), `image` and `image_id`, `command` (a
+    list of words), `release` (a place holder for its id), `root`, `service` (the profile's),
+    `health` (the test of the health check), `health_timeout` (with its unit), `gpus` (none, nvidia
+    or cdi), `gpu_devices` (of cdi), `front_script` and `front_ports` (the ports it listens on).
+    """
+    spec, there = profile.docker, facts.docker_engine
+    health, seconds = profile.service.health, profile.service.timeout
+    test = ["CMD-SHELL", health] if health else ["CMD", "sh", "turn", "--healthy"]
+    targets = [*(int(split(port)[2]) for port in spec.ports), *spec.expose]
+    return {
+        "docker": spec,
+        "container": there.container,
+        "image": there.image,
+        "image_id": there.image_id,
+        "command": [_literal(word) for word in command(engine, run_line)],
+        "release": RELEASE,
+        "root": ROOT,
+        "service": profile.service,
+        "health": [_literal(word) for word in test],
+        "health_timeout": _duration(seconds) if health else "5s",
+        "gpus": gpus(spec, facts),
+        "gpu_devices": _cdi_devices(facts),
+        "front_script": _literal(front),
+        "front_ports": list(dict.fromkeys(targets)),
+    }
+
+
+def command(engine: EngineSpec, run_line: str) -> list[str]:
+    """The words of the engine's command line.
+
+    An ONNX net without a program is there for others to use: its container tells what the net
+    takes and gives, and stays.
+    """
+    if engine.kind == "onnxruntime" and not engine.run:
+        return ["sh", "-c", f"{run_line} && {STAY}"]
+    return shlex.split(run_line)
+
+
+def gpus(spec: DockerSpec, facts: Facts) -> str:
+    """How the container gets its GPUs: `nvidia`, `cdi`, or `none` where it gets none."""
+    there = facts.docker_engine
+    if spec.gpus == "none" or (spec.gpus == "auto" and not there.offers_gpus):
+        return "none"
+    return "cdi" if _cdi_devices(facts) and "nvidia" not in there.runtimes else "nvidia"
+
+
+def _cdi_devices(facts: Facts) -> list[str]:
+    """The devices of all GPUs: the one that stands for all of them, where there is one."""
+    found = [device for device in facts.docker_engine.cdi if device.startswith(GPU_PREFIX)]
+    everything = f"{GPU_PREFIX}all"
+    return [everything] if everything in found else sorted(found)
+
+
+def strategy(spec: DockerSpec, facts: Facts, artifact: Artifact) -> tuple[str, str]:
+    """`blue-green` or `recreate`, and why in one clause.
+
+    What shares its memory with the CPU is measured by the RAM; what is not known to be too small
+    is taken to be large enough.
+    """
+    if spec.strategy != "auto":
+        return spec.strategy, "the profile says so"
+    size, where = _memory(spec, facts)
+    needed = _needed_mb(spec, facts, artifact)
+    if not size:
+        return BLUE_GREEN, "its memory is not known"
+    if COPIES * needed > size:
+        return RECREATE, f"{COPIES} x {needed} MiB do not fit into {where} {size} MiB"
+    return BLUE_GREEN, f"{COPIES} x {needed} MiB fit into {where} {size} MiB"
+
+
+def _memory(spec: DockerSpec, facts: Facts) -> tuple[int, str]:
+    """The MiB that the copies have to fit into, 0 when unknown, and whose they are."""
+    if gpus(spec, facts) != "none":
+        smallest = min((gpu.memory_mb for gpu in facts.gpus), default=0)
+        if smallest:
+            return smallest, "the GPU's"
+    return facts.memory.total_mb, "the RAM's"
+
+
+def _needed_mb(spec: DockerSpec, facts: Facts, artifact: Artifact) -> int:
+    """What one copy takes, on the GPU where it uses one."""
+    needed = memory_needed_mb(artifact)
+    if gpus(spec, facts) == "none" or not facts.gpus:
+        return needed
+    return spec.gpu_memory_mb or needed + CUDA_CONTEXT_MB
+
+
+def _refuse_service(profile: Profile, host: str) -> None:
+    named = [key for key in ("activate", "deactivate") if getattr(profile.service, key)]
+    if named:
+        raise SettingsError(
+            f"{host}: profile {profile.name} has `service: {named[0]}`, but a container is started "
+            "and stopped by orchestrate itself",
+            hint=f"Remove `{named[0]}:` (`health:` may stay), or write a profile of its own for "
+            "Docker hosts: when: facts.docker_engine.version",
+        )
+
+
+def _check(text: str, spec: DockerSpec, host: str) -> None:
+    try:
+        compose.read(text, source=f"{host}: {COMPOSE}")
+    except TemplateError as exc:
+        raise TemplateError(
+            f"{exc.message} (rendered from {FOLDER}/{spec.compose})", code=exc.code, hint=exc.hint
+        ) from exc
+
+
+def _literal(text: str) -> str:
+    """The text as compose files have it, where `$` begins a variable."""
+    return text.replace("$", "$$")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
