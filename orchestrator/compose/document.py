@@ -179,7 +179,7 @@ def _dollar_mistakes(document: Any, text: str, source: str) -> Iterator[Mistake]
         known = f"Write $$ for a dollar sign; the only variable is ${{{VARIABLE}}}."
         yield path, f"{written} is nothing that is filled in here", meant or known
     again = load_yaml(filled(text, _SAMPLE), source, error=TemplateError)
-    if interpolated(again, _SAMPLE) != interpolated(document, _SAMPLE):
+    if interpolated(again, "") != interpolated(document, _SAMPLE):
         message = f"${{{VARIABLE}}} stands in a key or is written with YAML escapes"
         yield (), message, f"Write ${{{VARIABLE}}} in a value, as it is."
 
