@@ -28,6 +28,7 @@ from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
+    from pathlib import Path
 
     from orchestrator.fleet.host import Host
     from orchestrator.fleet.settings import Settings
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from orchestrator.planning.present import Present
     from orchestrator.rollout.task import Wanted
     from orchestrator.verify.baseline import Baseline
+
+
+COMPOSE_FILES = ".orchestrate/compose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class FleetRun:
     `baselines` asks the history what hardware classes have shown, when the first host is about to
     be changed. `on_stop` is called when the operator first asks to stop, `on_halt` when they ask
     again. `ask` puts a question between two batches, `tell` says something there. `request` is what
-    was asked for, as the history keeps it; what each host should get is added to it.
+    was asked for, as the history keeps it; what each host should get is added to it. `folder` is
+    the fleet project's; `allow_tag` takes images of Docker hosts that are named by a tag.
     """
 
     command: str
@@ -91,6 +96,8 @@ class FleetRun:
     ask: Callable[[str], bool] = lambda _question: True
     tell: Callable[[str], None] = lambda _message: None
     request: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    allow_tag: bool = False
     id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
@@ -113,6 +120,9 @@ class FleetRun:
             revert_after=self.settings.rollout.revert_after,
             keep=self.settings.keep,
             inconclusive=self.settings.rollout.inconclusive,
+            images="find" if wanted is None else "bring",
+            allow_tag=self.allow_tag,
+            compose_files=None if self.folder is None else self.folder / COMPOSE_FILES,
             halted=self.runner.halted,
         )
         tasks = [
@@ -123,6 +133,7 @@ class FleetRun:
                     host,
                     connect_timeout=self.settings.connect_timeout,
                     keepalive=self.settings.keepalive,
+                    folder=self.folder,
                 ),
                 wanted=None if wanted is None else wanted[host.name],
             )

@@ -71,7 +71,7 @@ def _plan(
 ) -> HostPlan:
     """The host's plan; its service is asked where all else is as it should be."""
     plan = plan_host(wanted.inputs(host, facts, present))
-    if plan.action != "unchanged" or not plan.release.service.health:
+    if plan.action != "unchanged" or not session.service.watched(plan.release):
         return plan
     return unwell(plan, session.health(plan.release.id))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -19,12 +19,12 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.events import Event, Progress, StateEntered
-from orchestrator.fleet import probe
 from orchestrator.planning.release import MANIFEST, read
-from orchestrator.rollout import this_process
+from orchestrator.rollout import service, this_process
 from orchestrator.rollout.heartbeat import Heartbeat
 from orchestrator.rollout.host_state import HostState, host_state
 from orchestrator.targets import commands
+from orchestrator.targets.base import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +50,9 @@ class Run:
 
     `command_timeout` is in seconds, for the commands of the helper; hashing a large blob on a slow
     card counts into it. `revert_after` is in seconds too (see Strategy), `keep` counts releases.
-    `halted` is set when everything has to stop at once.
+    `halted` is set when everything has to stop at once. On Docker hosts `images` says whether an
+    image that is missing is brought, `allow_tag` whether one may be named by a tag; compose files
+    are written out into the folder `compose_files`.
     """
 
     id: str
@@ -60,6 +62,9 @@ class Run:
     revert_after: float = 60.0
     keep: int = 3
     inconclusive: Literal["rollback", "keep"] = "rollback"
+    images: Literal["find", "bring"] = "find"
+    allow_tag: bool = False
+    compose_files: Path | None = None
     halted: threading.Event = field(default_factory=threading.Event)
 
 
@@ -81,6 +86,7 @@ class HostSession:
         self._one_at_a_time = threading.Lock()
         self.enter("connect")
         self.target = targets.connect(spec)
+        self.service = service.of(self)
 
     @property
     def name(self) -> str:
@@ -106,14 +112,15 @@ class HostSession:
     def survey(self) -> tuple[HostState, Facts]:
         """State and facts in one round trip; touches nothing."""
         self.enter("facts")
+        self.service.prepare()
         completed = self._helper(commands.survey(self.root, self.spec.python))
         state = host_state(commands.answers(completed, self.name))
         self.root = state.root
-        return state, probe.parse(completed.stdout)
+        return state, self.service.facts(completed.stdout)
 
     def state(self) -> Present:
         """What is on the host now; touches nothing."""
-        return host_state(self._answers(commands.state(self.root))).present
+        return host_state(self.ask(commands.state(self.root))).present
 
     def take_lock(self) -> Present:
         """Take the lock; the state again, now that nobody else can change it.
@@ -126,7 +133,7 @@ class HostSession:
         self._locked = True  # also if the answer is lost
         owner = this_process.owner(self.run.id, self.run.command, self.run.revert_after)
         try:
-            answers = self._answers(commands.take_lock(self.root, self.run.id, owner))
+            answers = self.ask(commands.take_lock(self.root, self.run.id, owner))
         except LockedError as held:
             seconds = this_process.seconds_to_watch(held.owner)
             if seconds is None:
@@ -135,18 +142,20 @@ class HostSession:
             before = str(held.owner.get("run", ""))
             self.enter("lock", detail=f"run {before} is no more: its lock is taken over")
             seize = commands.seize(self.root, self.run.id, owner, before, seconds)
-            answers = self._answers(seize, timeout=self.run.command_timeout + seconds)
+            answers = self.ask(seize, timeout=self.run.command_timeout + seconds)
         if self._heartbeat is not None:
             self._heartbeat.end()
         self._heartbeat = Heartbeat(
             lambda: self.target, self.root, self.run.id, revert_after=self.run.revert_after
         )
         self.seen = host_state(answers).present
+        if self.seen.armed is None:
+            self.service.settle(self.seen)
         return self.seen
 
     def break_lock(self) -> None:
         """Remove the lock of whoever holds it, after undoing what they left unconfirmed."""
-        self._answers(commands.break_lock(self.root, f"unlocked by {this_process.who()}"))
+        self.ask(commands.break_lock(self.root, f"unlocked by {this_process.who()}"))
 
     def send_blob(self, blob: Blob, path: Path, offset: int) -> None:
         """Stream a blob from `offset` into its `.part`.
@@ -165,8 +174,8 @@ class HostSession:
                 )
             )
 
-        completed = self.target.upload(
-            commands.receive(self.root, self.run.id, blob.sha256, offset),
+        completed = self.target.store(
+            Part(self.root, self.run.id, blob.sha256, offset, blob.size),
             _slices(path, offset),
             timeout=self.run.command_timeout,
             on_sent=sent,
@@ -188,7 +197,7 @@ class HostSession:
 
     def stage(self, release: Release) -> None:
         """Have the host check what arrived and put the release folder together."""
-        self._answers(commands.stage(self.root, self.run.id, release))
+        self.ask(commands.stage(self.root, self.run.id, release))
 
     def activate(
         self, release: Release, back: str | None, check: Mapping[str, str] | None = None
@@ -206,24 +215,20 @@ class HostSession:
             patience=commands.whole_seconds(self.run.revert_after),
             check=check,
         )
-        self._answers(script)
+        self.ask(script)
 
-    def serve(self, release: Release) -> None:
-        """Have the service run the active release, and wait until it is well.
+    def serve(self, release: Release, back: str | None) -> None:
+        """Have the active release run, which a switch would undo to `back`; raises ServiceError."""
+        self.service.start(release, back)
 
-        Raises ServiceError.
-        """
-        if not release.has_service:
-            return
-        self.enter("activate", release.id, "the service takes it over")
-        timeout = 2 * release.service.timeout + self.run.command_timeout
-        self._answers(commands.serve(self.root, self.run.id, release), timeout=timeout)
+    def take_over(self, release: Release, back: str | None) -> None:
+        """Have the release answer that runs and was verified; raises ServiceError."""
+        self.service.take_over(release, back)
+        self.service.confirm(release)
 
     def health(self, release: str) -> str:
-        """What is wrong with the service that runs the release, in one line; empty when nothing."""
-        answers = self._answers(commands.health(self.root, release, self.run.command_timeout / 2))
-        told = {answer.tag: answer.text for answer in answers}
-        return "" if "healthy" in told else told.get("unhealthy", "its health command did not end")
+        """What is wrong with what runs the release, in one line; empty when nothing."""
+        return self.service.trouble(release)
 
     def revert(
         self, release: str, back: str | None, *, verdict: str = "", reason: str = ""
@@ -241,7 +246,7 @@ class HostSession:
         deadline = time.monotonic() + self.run.revert_after + self.run.command_timeout
         while True:
             try:
-                answers = self._answers(script)
+                answers = self.ask(script)
             except LockedError:
                 return self._without_lock(), ""
             except MAYBE_CUT:
@@ -249,7 +254,16 @@ class HostSession:
             else:
                 told = next((a.text for a in answers if a.tag == "reverted"), "")
                 self.seen = host_state(answers).present
-                return self.seen, told.partition("; ")[2]
+                trouble = told.partition("; ")[2] or self._settled_before(deadline, self.seen)
+                return self.seen, trouble
+
+    def _settled_before(self, deadline: float, present: Present) -> str:
+        """What went wrong with having run what was put back; a cut connection is opened again."""
+        while True:
+            try:
+                return self.service.settle(present, patient=True)
+            except MAYBE_CUT:
+                self.reconnect_before(deadline)
 
     def _without_lock(self) -> Present:
         """The state after this run lost its lock; taken anew where the host went back by itself.
@@ -282,11 +296,12 @@ class HostSession:
         went back by itself before.
         """
         audit = self.audit("commit", release, verdict=verdict, metrics=dict(metrics))
-        script = commands.commit(self.root, self.run.id, audit, superseded)
+        settles = self.service.needs_settling
+        script = commands.commit(self.root, self.run.id, audit, superseded, hold=settles)
         deadline = time.monotonic() + self.run.revert_after
         while True:
             try:
-                self._answers(script)
+                self.ask(script)
             except LockedError:
                 if not self._committed(release):
                     raise
@@ -297,12 +312,18 @@ class HostSession:
                     break
             else:
                 break
-        self._let_go()
+        if settles and self.seen is not None:
+            releases = {*self.seen.releases, release} - set(superseded)
+            now = replace(self.seen, current=release, armed=None, releases=tuple(releases))
+            with contextlib.suppress(HostError):  # the next command that takes the lock does it
+                self.service.settle(now)
+        else:
+            self._let_go()
 
     def conclude(self, release: str, verdict: str, metrics: Mapping[str, float]) -> None:
         """Write a verdict on what is active and let go of the lock."""
         audit = self.audit("verify", release, verdict=verdict, metrics=dict(metrics))
-        self._answers(commands.conclude(self.root, self.run.id, audit))
+        self.ask(commands.conclude(self.root, self.run.id, audit))
         self._let_go()
 
     def _committed(self, release: str) -> bool:
@@ -422,7 +443,8 @@ class HostSession:
         seconds = self.run.command_timeout if timeout is None else timeout
         return self.target.run(commands.SHELL, stdin=script, timeout=seconds)
 
-    def _answers(self, script: bytes, timeout: float | None = None) -> list[commands.Answer]:
+    def ask(self, script: bytes, timeout: float | None = None) -> list[commands.Answer]:
+        """The helper's answers to a script; raises the HostError that it tells of."""
         return commands.answers(self._helper(script, timeout), self.name)
 
 

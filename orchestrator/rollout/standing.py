@@ -113,7 +113,7 @@ def services(surveyed: Sequence[Surveyed], parallel: int) -> dict[str, str]:
     Hosts whose active release has no health command are left out. The sessions must be open.
     Raises KeyboardInterrupt when the operator stops it.
     """
-    asked = [s for s in surveyed if _has_health(s.present.manifest)]
+    asked = [s for s in surveyed if _is_watched(s.present.manifest)]
     runner = ThreadRunner(parallel)
     said = runner.run(_health, asked)
     if runner.interrupted:
@@ -121,9 +121,10 @@ def services(surveyed: Sequence[Surveyed], parallel: int) -> dict[str, str]:
     return {s.task.host.name: word or "" for s, word in zip(asked, said, strict=True)}
 
 
-def _has_health(manifest: Mapping[str, Any]) -> bool:
+def _is_watched(manifest: Mapping[str, Any]) -> bool:
+    """Whether the host can tell how what runs the release is: by its command, or its container."""
     service = manifest.get("service")
-    return isinstance(service, dict) and bool(service.get("health"))
+    return "docker" in manifest or (isinstance(service, dict) and bool(service.get("health")))
 
 
 def _health(surveyed: Surveyed) -> str:

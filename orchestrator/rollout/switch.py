@@ -72,12 +72,14 @@ def _confirm(surveyed: Surveyed, release: Release, done: Status, back: str | Non
     """Verify the release that is active but unconfirmed, and commit it or go back."""
     session, result = surveyed.session, None
     try:
-        session.serve(release)
+        session.serve(release, back)
         result = verify_release(surveyed, release)
         if result.verdict is Verdict.PASS:
+            session.take_over(release, back)
             _commit(surveyed, release, result)
             return outcome_of(surveyed, done, release.id, release, result)
         if result.verdict is Verdict.INCONCLUSIVE and session.run.inconclusive == "keep":
+            session.take_over(release, back)
             _commit(surveyed, release, result)
             return _unproven(surveyed, release, result)
         error: OrchestrateError = VerifyError(
@@ -196,7 +198,7 @@ def _verify_once(surveyed: Surveyed, back: str, trouble: str) -> tuple[Verificat
     """The verdict; the speed of what is put back was judged when it was committed."""
     session = surveyed.session
     before = session.read_release(back)
-    sick = trouble or (session.health(back) if before.has_service else "")
+    sick = trouble or (session.health(back) if session.service.watched(before) else "")
     again = verify_release(surveyed, before, compare_speed=False)
     with contextlib.suppress(PreflightError):  # a log that cannot be written changes nothing
         session.conclude(back, str(again.verdict), again.metrics)
@@ -306,7 +308,7 @@ def verify_release(
         engine=release.engine.kind,
     )
     return verify.verify(
-        session.target,
+        session.service.target(release.id),
         subject(session.root, release),
         surveyed.baselines.get(key) if compare_speed else None,
         conditions=lambda: conditions.on_host(session.target),

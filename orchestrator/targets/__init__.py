@@ -18,6 +18,10 @@ def connect(spec: ConnectionSpec) -> Target:
         from orchestrator.targets.local import LocalTarget  # noqa: PLC0415
 
         return LocalTarget(spec)
+    if spec.kind == "docker":
+        from orchestrator.targets import docker  # noqa: PLC0415
+
+        return docker.connect(spec)
     from orchestrator.targets import ssh  # noqa: PLC0415
 
     return ssh.connect(spec)

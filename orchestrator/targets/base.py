@@ -19,6 +19,25 @@ class Completed:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a blob is still to arrive in its `.part`, for the run that holds the lock.
+
+    `offset` bytes of `size` are there.
+    """
+
+    root: str
+    run: str
+    digest: str
+    offset: int
+    size: int
+
+    @property
+    def folder(self) -> str:
+        """Where blobs of such a digest lie."""
+        return f"{self.root}/store/sha256/{self.digest[:2]}"
+
+
 class Target(Protocol):
     """An open connection to one host."""
 
@@ -50,6 +69,19 @@ class Target(Protocol):
 
         `on_sent` gets the number of bytes after each slice. `timeout` is in seconds without
         progress. Raises as `run` does.
+        """
+
+    def store(
+        self,
+        part: Part,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float,
+        on_sent: Callable[[int], None],
+    ) -> Completed:
+        """Append `chunks`, the rest of a blob, to its `.part`; otherwise as `upload`.
+
+        The exit status is `commands.NOT_OURS` where the run does not hold the lock.
         """
 
     def close(self) -> None:

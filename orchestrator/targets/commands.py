@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orchestrator.planning.release import Release
-    from orchestrator.targets.base import Completed
+    from orchestrator.targets.base import Completed, Part
 
 SHELL = "sh -s"
 TIMED_OUT = 124  # the exit status of timeout(1)
@@ -117,18 +117,24 @@ def beats(root: str, run: str) -> str:
     )
 
 
-def receive(root: str, run: str, digest: str, offset: int) -> str:
-    """The command that appends its stdin to a blob's `.part`, which must hold `offset` bytes.
+def receive(part: Part) -> str:
+    """The command that appends its stdin to a blob's `.part`.
 
-    It refuses to when the lock is not held by `run`.
+    It refuses to when the lock is not held by the part's run.
     """
-    folder = f"{root}/store/sha256/{digest[:2]}"
-    part = quote(f"{folder}/{digest}.part")
-    held = f"[ -f {quote(f'{root}/lock/beat-{run}')} ] || exit {NOT_OURS}"
-    if offset:
-        ready = f'[ "$(wc -c <{part})" -eq {offset} ]'
-        return f"umask 022; {held}; {ready} && exec cat >>{part}"
-    return f"umask 022; {held}; mkdir -p {quote(folder)} && exec cat >{part}"
+    folder = quote(part.folder)
+    path = quote(f"{part.folder}/{part.digest}.part")
+    held = f"[ -f {quote(f'{part.root}/lock/beat-{part.run}')} ] || exit {NOT_OURS}"
+    if part.offset:
+        ready = f'[ "$(wc -c <{path})" -eq {part.offset} ]'
+        return f"umask 022; {held}; {ready} && exec cat >>{path}"
+    return f"umask 022; {held}; mkdir -p {folder} && exec cat >{path}"
+
+
+def append_rest(part: Part) -> str:
+    """The command that appends what arrived beside a blob's `.part`, as `.rest.part`."""
+    rest = f"{part.folder}/{part.digest}.rest.part"
+    return f"sh -c {quote(receive(part))} <{quote(rest)} && rm -f {quote(rest)}"
 
 
 def stage(root: str, run: str, release: Release) -> bytes:
@@ -171,6 +177,15 @@ def activate(
     )
 
 
+def mark(root: str, run: str, name: str) -> str:
+    """The command that leaves a mark in the unconfirmed switch of `run`, for who looks at it.
+
+    `serving`: the release was verified and answers; `alone`: it needs the machine for itself.
+    """
+    switch = quote(f"{root}/lock/armed-{run}")
+    return f"[ -d {switch} ] || exit {NOT_OURS}; : >{switch}/{quote(name)}"
+
+
 def serve(root: str, run: str, release: Release) -> bytes:
     """Run the release's activate command and wait until its health command is content."""
     seconds = str(whole_seconds(release.service.timeout))
@@ -188,10 +203,19 @@ def revert(root: str, run: str, *audit: Mapping[str, object]) -> bytes:
 
 
 def commit(
-    root: str, run: str, audit: Mapping[str, object], superseded: Iterable[str] = ()
+    root: str,
+    run: str,
+    audit: Mapping[str, object],
+    superseded: Iterable[str] = (),
+    *,
+    hold: bool = False,
 ) -> bytes:
-    """Confirm the switch of `run`, remove releases that are `superseded`, let go of the lock."""
-    return script(call("commit", root, run, json_line(audit), *superseded))
+    """Confirm the switch of `run`, remove releases that are `superseded`, let go of the lock.
+
+    With `hold` the lock stays.
+    """
+    function = "confirm" if hold else "commit"
+    return script(call(function, root, run, json_line(audit), *superseded))
 
 
 def conclude(root: str, run: str, audit: Mapping[str, object]) -> bytes:

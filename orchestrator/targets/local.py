@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.targets import shell
+from orchestrator.targets import commands, shell
 from orchestrator.targets.base import Completed
 from orchestrator.targets.channel import KEPT, SLICE, Lines, overdue, too_much
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
+    from orchestrator.targets.base import Part
     from orchestrator.targets.connection import ConnectionSpec
 
 
@@ -50,6 +51,17 @@ class LocalTarget:
     ) -> Completed:
         """See Target."""
         return self._execute(command, chunks, on_sent, None, timeout)
+
+    def store(
+        self,
+        part: Part,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float,
+        on_sent: Callable[[int], None],
+    ) -> Completed:
+        """See Target."""
+        return self.upload(commands.receive(part), chunks, timeout=timeout, on_sent=on_sent)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -21,14 +21,14 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.targets import channel as channels
-from orchestrator.targets import known_hosts, shell, ssh_config
+from orchestrator.targets import commands, known_hosts, shell, ssh_config
 from orchestrator.targets.link import Heard, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
 
-    from orchestrator.targets.base import Completed
+    from orchestrator.targets.base import Completed, Part
     from orchestrator.targets.connection import ConnectionSpec
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -82,6 +82,31 @@ class SSHTarget:
         with channels.closing(channel):
             self._feed(channel, chunks, on_sent, timeout)
             return channels.collect(channel, self._spec.name, command, timeout=timeout)
+
+    def store(
+        self,
+        part: Part,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float,
+        on_sent: Callable[[int], None],
+    ) -> Completed:
+        """See Target."""
+        return self.upload(commands.receive(part), chunks, timeout=timeout, on_sent=on_sent)
+
+    def stream(self, command: str) -> paramiko.Channel:
+        """A channel that is the command's stdin, stdout and stderr; the caller closes it.
+
+        Raises UnreachableError.
+        """
+        channel = self._exec(command)
+        if password := shell.sudo_password(self._spec):
+            try:
+                with self._watch.within(self._spec.connect_timeout):
+                    channel.sendall(password)
+            except (paramiko.SSHException, OSError, EOFError) as exc:
+                raise channels.lost(self._spec.name) from exc
+        return channel
 
     def close(self) -> None:
         """See Target."""

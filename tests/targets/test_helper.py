@@ -28,7 +28,7 @@ from orchestrator.planning.present import Armed
 from orchestrator.planning.release import Blob, Release, canonical
 from orchestrator.rollout.host_state import host_state
 from orchestrator.targets import commands
-from orchestrator.targets.base import Completed
+from orchestrator.targets.base import Completed, Part
 from tests.needs import needs_program
 
 MODEL = b"\x00\x01model\n" * 1000
@@ -64,7 +64,7 @@ class Host:
 
     def receive(self, data, offset=0, run="r1"):
         done = subprocess.run(
-            [*self.shell, "-c", commands.receive(self.root, run, DIGEST, offset)],
+            [*self.shell, "-c", commands.receive(Part(self.root, run, DIGEST, offset, 0))],
             input=data,
             env={"PATH": self.search_path},
             capture_output=True,
@@ -430,7 +430,9 @@ def test_only_the_lock_that_was_seen_is_taken_over(host):
 def test_what_a_late_owner_still_sends_goes_nowhere(host):
     host.lock("r1")
     late = subprocess.Popen(
-        ["sh", "-c", commands.receive(host.root, "r1", DIGEST, 0)], stdin=subprocess.PIPE, bufsize=0
+        ["sh", "-c", commands.receive(Part(host.root, "r1", DIGEST, 0, 0))],
+        stdin=subprocess.PIPE,
+        bufsize=0,
     )
     late.stdin.write(MODEL[:5000])
     eventually(lambda: host.present().parts == {DIGEST: 5000}, "the first bytes")

@@ -184,11 +184,16 @@ revert() { # root, run, audit lines: the controller's own way back; the lock sta
     report_state
 }
 
-commit() { # root, run, audit line, releases nobody needs any more
+commit() { # as confirm; let go
+    confirm "$@"
+    let_go "$run"
+    say "committed"
+}
+
+confirm() { # root, run, audit line, releases nobody needs any more
     own_lock "$1" "$2"
     if [ -d "lock/kept-$run" ]; then # sent twice
         finish_left
-        say "committed"
         return
     fi
     [ -d "lock/armed-$run" ] || fail lock_lost "the switch of run $run is not unconfirmed any more"
@@ -210,8 +215,6 @@ commit() { # root, run, audit line, releases nobody needs any more
     rm -f "lock/kept-$run/guard.sh" "lock/kept-$run/reserve"
     write_down "$run"
     collect "$@"
-    let_go "$run"
-    say "committed"
 }
 
 write_down() { # run: what was confirmed and may not be in audit.log yet; fails on a full disk

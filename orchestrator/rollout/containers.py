@@ -1,0 +1,391 @@
+"""Containers as what runs the active release (see Service): two beside each other in a switch.
+
+The files say which release is whose turn (`turn.sh`, `front.sh` in compose/); here containers are
+made, started, named and stopped to match. All of it may be cut off anywhere, and done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from orchestrator import compose as composition
+from orchestrator.errors import (
+    CommandError,
+    LockedError,
+    OrchestrateError,
+    PreflightError,
+    ServiceError,
+    UnreachableError,
+)
+from orchestrator.events import Progress
+from orchestrator.files import write_atomically
+from orchestrator.fleet import probe
+from orchestrator.last_words import one_line
+from orchestrator.planning.containers import RECREATE, strategy
+from orchestrator.planning.release import COMPOSE
+from orchestrator.targets import commands
+from orchestrator.targets.docker import images, info, keeper, names
+from orchestrator.targets.docker.containers import Containers
+from orchestrator.targets.docker.engine import explained
+
+if TYPE_CHECKING:
+    from orchestrator.compose import Compose
+    from orchestrator.fleet.facts import Facts
+    from orchestrator.planning.present import Present
+    from orchestrator.planning.release import Release
+    from orchestrator.rollout.session import HostSession
+    from orchestrator.targets.base import Target
+    from orchestrator.targets.docker.containers import Container
+    from orchestrator.targets.docker.images import Image
+    from orchestrator.targets.docker.target import DockerTarget
+
+POLL = 0.5
+KEPT, NOT_KEPT = "unless-stopped", "no"
+ENDING = 20.0  # seconds that an engine gets to end when another needs the machine for itself
+
+
+class ContainerService:
+    """See Service."""
+
+    def __init__(self, session: HostSession) -> None:
+        self._session = session
+        self._name = session.spec.container
+        self._facts: Facts | None = None
+        self._image: Image | None = None
+        self._composed: dict[str, Compose] = {}
+
+    @property
+    def _target(self) -> DockerTarget:
+        target: DockerTarget = self._session.target  # type: ignore[assignment]
+        return target
+
+    @property
+    def _containers(self) -> Containers:
+        return Containers(self._target)
+
+    def prepare(self) -> None:
+        """See Service: the image is found or brought, and the keeper runs."""
+        session, source = self._session, self._session.spec.image
+        assert source is not None  # noqa: S101 - connection_spec sees to it
+        api, host = self._target.api, session.name
+        with explained(session.spec):
+            self._containers.refuse_strangers()
+            if session.run.images == "bring":
+                self._image = images.bring(
+                    api,
+                    source,
+                    host=host,
+                    allow_tag=session.run.allow_tag,
+                    on_progress=self._progress,
+                )
+            else:
+                self._image = images.find(api, source, host=host, allow_tag=True)
+            if self._target.keeper_image:
+                return
+            if self._image is None:
+                raise PreflightError(
+                    f"{host}: image {source} is not on its Docker Engine, and nothing was ever "
+                    "deployed there",
+                    code="image_missing",
+                    hint=f"`orchestrate plan --limit {host}` brings it, and changes nothing that "
+                    "runs.",
+                )
+            gpus = info.engine_facts(api, session.spec).offers_gpus
+            keeper.make(api, self._name, self._image.id, host, gpus=gpus)
+            self._target.find_keeper()
+
+    def _progress(self, done: int, total: int) -> None:
+        session = self._session
+        session.run.publish(
+            Progress(run=session.run.id, host=session.name, what="image", done=done, total=total)
+        )
+
+    def facts(self, surveyed: str) -> Facts:
+        """See Service: of the image that is wanted, which the keeper may not have yet."""
+        spec, image = self._session.spec, self._image
+        with explained(spec):
+            engine = info.engine_facts(self._target.api, spec)
+            if image is not None and image.id != self._target.keeper_image:
+                surveyed = self._probed(image, gpus=engine.offers_gpus)
+        facts = probe.parse(surveyed)
+        if image is not None:
+            engine = replace(
+                engine, image=image.reference, image_id=image.id, image_arch=image.arch
+            )
+        self._facts = replace(facts, docker_engine=engine)
+        return self._facts
+
+    def _probed(self, image: Image, *, gpus: bool) -> str:
+        """What the probe prints in a container of the image, which is removed again."""
+        session, api = self._session, self._target.api
+        name = f"{self._name}-probe-{session.run.id}"
+        made = keeper.create(api, keeper.body(self._name, image.id, role="probe", gpus=gpus), name)
+        try:
+            keeper.start(api, made["Id"], session.name)
+            target = self._target.inside(made["Id"], user="0")
+            script = commands.survey(session.root, session.spec.python)
+            seconds = session.run.command_timeout
+            return target.run(commands.SHELL, stdin=script, timeout=seconds).stdout
+        finally:
+            api.remove_container(made["Id"], force=True)
+
+    @property
+    def needs_settling(self) -> bool:
+        """See Service."""
+        return True
+
+    def settle(self, present: Present, *, patient: bool = False) -> str:
+        """See Service."""
+        try:
+            with explained(self._session.spec):
+                self._settle(present, patient=patient)
+        except (UnreachableError, LockedError):
+            raise
+        except OrchestrateError as exc:
+            return one_line(exc.message)
+        return ""
+
+    def _settle(self, present: Present, *, patient: bool) -> None:
+        containers, active = self._containers, present.current
+        kept = None
+        if active is not None:
+            kept = self._begun(active)
+            containers.restart_policy(kept, KEPT)
+        for other in containers.all():
+            if other.release == active:
+                continue
+            containers.restart_policy(other, NOT_KEPT)
+            if other.running:
+                containers.stop(other)
+            if other.release in present.releases:
+                containers.rename(other, names.waiting(self._name, other.release))
+            else:
+                containers.remove(other)
+                images.remove_unused(self._target.api, other.image)
+        if kept is None or active is None:
+            containers.let_go_of_ports()
+        else:
+            containers.rename(kept, self._name)
+            containers.hold_ports(self._compose(active), active)
+            self._write_out(active)
+            if patient:
+                self._await_health(kept, self._session.run.command_timeout)
+        containers.sweep()
+
+    def _write_out(self, release: str) -> None:
+        """Leave here the compose file that plain `docker compose` would run the same with."""
+        folder = self._session.run.compose_files
+        if folder is not None:
+            path = folder / quote(self._session.name, safe="") / COMPOSE
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = composition.filled(self._compose_text(release), release)
+            write_atomically(path, text.encode(), durable=False)
+
+    def _begun(self, release: str) -> Container:
+        """The container of a release, made if it is gone and started if it does not run."""
+        containers = self._containers
+        found = containers.of(release)
+        if found is None:
+            found = containers.make(release, self._compose(release), self._session.run.id)
+        if not found.running:
+            containers.start(found)
+        return found
+
+    def start(self, release: Release, back: str | None) -> None:
+        """See Service: beside the container that still answers, or after that one ended."""
+        session, containers = self._session, self._containers
+        with explained(session.spec):
+            others = [c for c in containers.all() if c.running and c.release != release.id]
+            if others and self._alone(release):
+                session.enter("activate", release.id, "the old container's engine is ended first")
+                self._mark("alone")
+                self._await_end(others)
+            found = containers.of(release.id)
+            if found is not None and found.running and back == release.id:
+                session.enter("activate", release.id, "its container is started anew")
+                containers.stop(found)
+            else:
+                session.enter("activate", release.id, "its container starts")
+            begun = self._begun(release.id)
+            self._await_health(begun, release.service.timeout)
+
+    def _alone(self, release: Release) -> bool:
+        if release.docker is None or self._facts is None:
+            return False
+        return strategy(release.docker, self._facts, release.artifact)[0] == RECREATE
+
+    def _mark(self, name: str) -> None:
+        session = self._session
+        done = session.target.run(
+            commands.mark(session.root, session.run.id, name), timeout=session.run.command_timeout
+        )
+        if done.exit_status == commands.NOT_OURS:
+            raise LockedError(
+                f"{session.name} went back by itself just now",
+                code="lock_lost",
+                hint=f"See what is there: orchestrate status --limit {session.name}",
+            )
+        if done.exit_status != 0:
+            raise ServiceError(
+                f"{session.name}: its volume cannot be written: {one_line(done.stderr)}",
+                hint=f"Look at the disk: orchestrate facts --limit {session.name} --refresh",
+            )
+
+    def _await_end(self, others: list[Container]) -> None:
+        """Wait until the engines in these containers have ended; the containers wait themselves."""
+        containers, deadline = self._containers, time.monotonic() + ENDING
+        for other in others:
+            while self._engine_runs(other):
+                if time.monotonic() >= deadline:
+                    containers.stop(other)
+                    break
+                self._session.run.halted.wait(POLL)
+
+    def _engine_runs(self, container: Container) -> bool:
+        now = self._containers.refresh(container)
+        if now is None or not now.running:
+            return False
+        with contextlib.suppress(UnreachableError, CommandError):  # it is just starting anew
+            inside = self._target.inside(now.id)
+            return inside.run("[ -e /tmp/engine ]", timeout=10).exit_status == 0
+        return True
+
+    def _await_health(self, begun: Container, seconds: float) -> None:
+        """Wait until its own healthcheck is content, or raise ServiceError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            now = self._containers.refresh(begun)
+            if now is None or not now.running:
+                raise self._ended(now)
+            said = self._unhealthy(now)
+            if not said:
+                return
+            if time.monotonic() >= deadline:
+                raise ServiceError(
+                    f"{self._session.name}: its container is not healthy after {seconds:g} s: "
+                    f"{said}",
+                    code="unhealthy",
+                    hint=f"Its own words: docker logs {now.name}",
+                )
+            self._session.run.halted.wait(POLL)
+
+    def _ended(self, container: Container | None) -> ServiceError:
+        said = "somebody removed it"
+        name = names.waiting(self._name, "RELEASE")
+        if container is not None:
+            said, name = self._containers.last_words(container), container.name
+        return ServiceError(
+            f"{self._session.name}: its container ended: {said}",
+            code="container_ended",
+            hint=f"Its own words: docker logs {name}",
+        )
+
+    def _unhealthy(self, container: Container) -> str:
+        """What its healthcheck says now, asked without waiting for the engine's own interval."""
+        kind, *test = container.healthcheck or ("NONE",)
+        line = shlex.join(test) if kind == "CMD" else " ".join(test)
+        if kind == "NONE" or not line:
+            return ""
+        try:
+            done = self._target.inside(container.id).run(line, timeout=10)
+        except UnreachableError:
+            return "it is just ending"
+        except CommandError as exc:
+            return one_line(exc.message)
+        said = one_line((done.stdout + done.stderr).strip()) or f"exit {done.exit_status}"
+        return said if done.exit_status else ""
+
+    def target(self, release: str) -> Target:
+        """See Service: inside the release's container."""
+        with explained(self._session.spec):
+            found = self._containers.of(release)
+            if found is None or not found.running:
+                raise self._ended(found)
+        return self._target.inside(found.id)
+
+    def take_over(self, release: Release, back: str | None) -> None:
+        """See Service: new connections go to it, those to the old container may end."""
+        session, containers = self._session, self._containers
+        spec = release.docker
+        assert spec is not None  # noqa: S101 - of Docker hosts every release has one
+        with explained(session.spec):
+            found = containers.of(release.id)
+            if found is None or not found.running:
+                raise self._ended(found)
+            containers.hold_ports(self._compose(release.id), release.id)
+            self._mark("serving")
+            told = f"it answers; watched for {spec.watch:g} s"
+            session.enter("verify", release.id, told)
+            begun = time.monotonic()
+            while (passed := time.monotonic() - begun) < max(spec.watch, spec.drain):
+                if passed >= spec.watch and not self._connections(back, release.id):
+                    break
+                self._still_well(found)
+                session.run.halted.wait(POLL)
+
+    def _connections(self, back: str | None, release: str) -> int:
+        if back is None or back == release:
+            return 0
+        return self._containers.connections(back, self._session.run.command_timeout)
+
+    def _still_well(self, container: Container) -> None:
+        now = self._containers.refresh(container)
+        if now is None or not now.running or now.begun != container.begun:
+            raise self._ended(now)
+        if now.health == "unhealthy":
+            raise ServiceError(
+                f"{self._session.name}: its container became unhealthy: {self._unhealthy(now)}",
+                code="unhealthy",
+                hint=f"Its own words: docker logs {now.name}",
+            )
+
+    def confirm(self, release: Release) -> None:
+        """See Service: from now on the engine starts it again by itself."""
+        with explained(self._session.spec):
+            found = self._containers.of(release.id)
+            if found is None or not found.running:
+                raise self._ended(found)
+            self._containers.restart_policy(found, KEPT)
+
+    def watched(self, release: Release) -> bool:  # noqa: ARG002 - the seam
+        """See Service."""
+        return True
+
+    def trouble(self, release: str) -> str:
+        """See Service; what a cut-off run left running beside it is trouble too."""
+        with explained(self._session.spec):
+            found = self._containers.of(release)
+            if found is None:
+                return "its container is gone"
+            if not found.running:
+                return f"its container ended: {self._containers.last_words(found)}"
+            if found.health == "unhealthy":
+                return f"its container is unhealthy: {self._unhealthy(found)}"
+            for other in self._containers.all():
+                if other.running and other.release != release:
+                    return f"the container of {other.release} runs beside it"
+            if found.name != self._name or found.restart != KEPT:
+                return f"its container, {found.name}, was not put in its place"
+        return ""
+
+    def _compose(self, release: str) -> Compose:
+        if release not in self._composed:
+            text = self._compose_text(release)
+            self._composed[release] = composition.read(text, source=f"{release}/{COMPOSE}")
+        return self._composed[release]
+
+    def _compose_text(self, release: str) -> str:
+        session = self._session
+        path = f"{session.root}/releases/{release}/{COMPOSE}"
+        done = session.target.run(commands.read_file(path), timeout=session.run.command_timeout)
+        if done.exit_status != 0:
+            raise CommandError(
+                f"{session.name}: {path} cannot be read: {one_line(done.stderr)}",
+                hint=f"Deploy anew: orchestrate deploy --limit {session.name}",
+            )
+        return done.stdout

@@ -1,0 +1,131 @@
+"""The keeper: a small container that holds a host's volume, in which the helper runs.
+
+It stays, with the timer of an unconfirmed switch in it. When it starts anew, after the engine or
+the machine did, a switch that nobody confirmed is undone before anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from docker.errors import APIError, NotFound
+
+from orchestrator.errors import CommandError, PreflightError
+from orchestrator.targets.connection import DOCKER_ROOT
+from orchestrator.targets.docker import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from docker import APIClient
+
+STATE = "/state"
+SCRIPT = f"""trap 'exit 0' TERM
+chmod 1777 {STATE}
+cd {DOCKER_ROOT} || exit 1
+for guard in lock/armed-*/guard.sh lock/fired-*/guard.sh; do
+    [ ! -f "$guard" ] || sh "$guard" boot </dev/null
+done
+while :; do
+    sleep 3600 &
+    wait $!
+done
+"""
+# To write in a volume whoever owns what is in it, to hand it on, and to end what was left running.
+CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]
+GPUS = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu", "utility"]]}
+
+
+def body(container: str, image: str, *, role: names.Role = "keeper", gpus: bool) -> dict[str, Any]:
+    """What the engine is told to make a keeper; as `probe` it only waits for a while."""
+    script = SCRIPT if role == "keeper" else "trap 'exit 0' TERM; sleep 300 & wait $!"
+    return {
+        "Image": image,
+        "Entrypoint": ["sh", "-c", script],
+        "Cmd": [],
+        "User": "0",
+        "Labels": {**names.labels(container, role), names.IMAGE: image},
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            "Mounts": [
+                {"Type": "volume", "Source": container, "Target": DOCKER_ROOT},
+                {"Type": "volume", "Source": names.state_volume(container), "Target": STATE},
+            ],
+            "RestartPolicy": {"Name": "unless-stopped" if role == "keeper" else "no"},
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "Tmpfs": {"/tmp": ""},  # noqa: S108 - in the container
+            "CapDrop": ["ALL"],
+            "CapAdd": CAPABILITIES,
+            "SecurityOpt": ["no-new-privileges"],
+            **({"DeviceRequests": [GPUS]} if gpus else {}),
+        },
+    }
+
+
+def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
+    """The keeper as the engine describes it, running; None where there is none."""
+    found = inspect(api, names.keeper(container))
+    if found is None:
+        return None
+    if not names.is_ours(found, container):
+        raise name_taken(host, names.keeper(container))
+    if not found["State"]["Running"]:
+        start(api, found["Id"], host)
+    return found
+
+
+def make(api: APIClient, container: str, image: str, host: str, *, gpus: bool) -> str:
+    """The id of a keeper that runs, made now with its volumes."""
+    for volume in (container, names.state_volume(container)):
+        with contextlib.suppress(NotFound):
+            api.inspect_volume(volume)
+            continue
+        api.create_volume(volume, labels={names.CONTAINER: container})
+    name = names.keeper(container)
+    made = create(api, body(container, image, gpus=gpus), name)
+    try:
+        start(api, made["Id"], host)
+    except CommandError:
+        api.remove_container(made["Id"], force=True)
+        raise
+    return str(made["Id"])
+
+
+def create(api: APIClient, body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A container of that name, made but not started: `Id` and `Warnings`."""
+    made: dict[str, Any] = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+    return made
+
+
+def start(api: APIClient, container: str, host: str) -> None:
+    """Start a keeper, or a probe; raises CommandError that says what its image lacks."""
+    try:
+        api.start(container)
+    except APIError as exc:
+        said = " ".join(str(exc.explanation or exc).split())
+        raise CommandError(
+            f"{host}: the image does not start: {said}",
+            code="image_unfit",
+            hint="It needs a POSIX sh, and coreutils or busybox; a GPU needs the NVIDIA "
+            "Container Toolkit on the machine.",
+        ) from exc
+
+
+def inspect(api: APIClient, container: str) -> dict[str, Any] | None:
+    """A container as the engine describes it; None where there is none."""
+    try:
+        found: dict[str, Any] = api.inspect_container(container)
+    except NotFound:
+        return None
+    return found
+
+
+def name_taken(host: str, name: str) -> PreflightError:
+    """The error for a container of somebody else that bears a name of ours; it is never removed."""
+    return PreflightError(
+        f"{host}: a container that is not orchestrate's is called '{name}'",
+        code="name_taken",
+        hint="Rename or remove it, or give this host another orchestrate_container.",
+    )

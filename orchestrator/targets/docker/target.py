@@ -1,0 +1,100 @@
+"""A Docker host as a target: what runs there runs in its keeper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import PreflightError
+from orchestrator.targets.docker import keeper
+from orchestrator.targets.docker.execution import ContainerTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Self
+
+    import docker
+
+    from orchestrator.targets.base import Completed, Part
+    from orchestrator.targets.connection import ConnectionSpec
+    from orchestrator.targets.docker.engine import Engine
+
+
+class DockerTarget:
+    """An open connection to a Docker Engine, and to the keeper of one host there."""
+
+    def __init__(self, spec: ConnectionSpec, engine: Engine) -> None:
+        """`keeper_image` is the id of the image that the keeper runs; empty before there is one."""
+        self.spec = spec
+        self.engine = engine
+        self.keeper_image = ""
+        self._keeper: ContainerTarget | None = None
+        self.find_keeper()
+
+    @property
+    def api(self) -> docker.APIClient:
+        """The Docker Engine's API."""
+        return self.engine.api
+
+    def find_keeper(self) -> None:
+        """Use the keeper that is there, started if it was stopped."""
+        found = keeper.find(self.api, self.spec.container, self.spec.name)
+        self._keeper = None
+        if found is not None:
+            self._keeper = self.inside(found["Id"], user="0")
+            self.keeper_image = found["Image"]
+
+    def inside(self, container: str, user: str = "") -> ContainerTarget:
+        """One of the host's containers as a target of its own; see ContainerTarget."""
+        return ContainerTarget(self.api, self.spec.name, container, user)
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        """See Target."""
+        return self._kept().run(command, stdin=stdin, timeout=timeout, on_line=on_line)
+
+    def upload(
+        self,
+        command: str,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float,
+        on_sent: Callable[[int], None],
+    ) -> Completed:
+        """See Target."""
+        return self._kept().upload(command, chunks, timeout=timeout, on_sent=on_sent)
+
+    def store(
+        self,
+        part: Part,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float,
+        on_sent: Callable[[int], None],
+    ) -> Completed:
+        """See Target."""
+        return self._kept().store(part, chunks, timeout=timeout, on_sent=on_sent)
+
+    def close(self) -> None:
+        """See Target."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _kept(self) -> ContainerTarget:
+        if self._keeper is None:
+            raise PreflightError(
+                f"{self.spec.name}: nothing was ever deployed there",
+                code="no_keeper",
+                hint=f"orchestrate deploy --limit {self.spec.name}",
+            )
+        return self._keeper
