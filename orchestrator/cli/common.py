@@ -112,6 +112,13 @@ def host_options(function: F) -> F:
     )(function)
 
 
+def allow_tag_option(function: F) -> F:
+    """Give a command `--allow-tag`, for images of Docker hosts that are named by a tag."""
+    return click.option(
+        "--allow-tag", is_flag=True, help="Take the digest that the image's tag has now."
+    )(function)
+
+
 def table(*columns: str) -> Table:
     """An empty table without lines, as every command prints them."""
     from rich.table import Table

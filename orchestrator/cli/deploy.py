@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, confirm, host_options, pass_context
+from orchestrator.cli.common import Context, allow_tag_option, confirm, host_options, pass_context
 from orchestrator.cli.strategy import strategy_options, with_flags
 from orchestrator.errors import UsageError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @host_options
 @click.option("--model", metavar="NAME@VERSION", help="Instead of the inventory's, for this run.")
 @click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
+@allow_tag_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--check", is_flag=True, help="Only show the plan, as `plan` does.")
 @click.option(
@@ -36,6 +37,7 @@ def command(
     limit: str | None,
     model: str | None,
     allow_inexact: bool,
+    allow_tag: bool,
     yes: bool,
     check: bool,
     left_by: str | None,
@@ -56,6 +58,7 @@ def command(
     request: dict[str, Any] = {
         "model": model,
         "allow_inexact": allow_inexact,
+        "allow_tag": allow_tag,
         "groups": groups,
         "limit": limit,
     }
@@ -64,11 +67,18 @@ def command(
         rest = rest_of(context, left_by)
         if not rest.hosts:
             return nothing_left(context, rest.run)
-        request = {"rest_of": rest.run}
+        allow_tag = rest.allow_tag
+        request = {"rest_of": rest.run, "allow_tag": allow_tag}
         inventory, hosts, wanted = rest.inventory, rest.hosts, rest.wanted
     elif check:
         return plan.show_plan(
-            context, groups, limit, model, allow_inexact=allow_inexact, strategy=strategy
+            context,
+            groups,
+            limit,
+            model,
+            allow_inexact=allow_inexact,
+            allow_tag=allow_tag,
+            strategy=strategy,
         )
     else:
         inventory, hosts = fleet.choose(context, groups, limit)
@@ -76,7 +86,13 @@ def command(
         hosts = fleet.with_a_wish(hosts, wanted)
     settings = with_flags(context.project.settings, strategy, inventory)
     run, live = fleet.start(
-        context, "deploy", hosts, settings=settings, unasked=yes, request=request
+        context,
+        "deploy",
+        hosts,
+        settings=settings,
+        unasked=yes,
+        request=request,
+        allow_tag=allow_tag,
     )
     with live:
         survey = run.survey(hosts, wanted)

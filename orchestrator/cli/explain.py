@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.common import Context, pass_context
+from orchestrator.cli.common import Context, allow_tag_option, pass_context
 
 
 @click.command("explain")
 @click.argument("host")
 @click.option("--model", metavar="NAME@VERSION", help="Instead of the inventory's.")
 @click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
+@allow_tag_option
 @pass_context
-def command(context: Context, host: str, model: str | None, allow_inexact: bool) -> int:
+def command(
+    context: Context, host: str, model: str | None, allow_inexact: bool, allow_tag: bool
+) -> int:
     """Why HOST gets the artifact, config and engine that it gets, and what would be sent.
 
     HOST may be a pattern, as in --limit. Touches nothing. Exit status: 0, 2 a host can get
@@ -26,7 +29,7 @@ def command(context: Context, host: str, model: str | None, allow_inexact: bool)
     inventory, hosts = fleet.choose(context, (), host)
     wanted = fleet.wanted(context, inventory, hosts, model, allow_inexact=allow_inexact)
     hosts = fleet.with_a_wish(hosts, wanted)
-    survey = fleet.look(context, "explain", hosts)
+    survey = fleet.look(context, "explain", hosts, allow_tag=allow_tag)
     documents, codes = [], []
     for failed in survey.failed:
         name, error = failed.task.host.name, failed.error

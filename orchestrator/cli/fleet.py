@@ -116,11 +116,13 @@ def start(
     settings: Settings | None = None,
     unasked: bool = True,
     request: Mapping[str, object] | None = None,
+    allow_tag: bool = False,
 ) -> tuple[FleetRun, LiveTable]:
     """A run that may change hosts: it is recorded, and held against the known baselines.
 
     `settings` are the project's by default; `unasked` answers yes to questions between batches;
-    `request` is what the history keeps of what was asked for.
+    `request` is what the history keeps of what was asked for; `allow_tag` takes images of Docker
+    hosts that are named by a tag.
     Raises LockedError when another command switches hosts of the fleet project.
     """
     from orchestrator.cli.cut_off import tell_cut_off
@@ -156,6 +158,8 @@ def start(
         ask=(lambda _: True) if unasked else live.ask,
         tell=live.say,
         request=request or {},
+        folder=context.project.root,
+        allow_tag=allow_tag,
     )
     return run, live
 
@@ -166,19 +170,26 @@ def look(
     hosts: Sequence[Host],
     wanted: Mapping[str, Wanted] | None = None,
     *,
+    allow_tag: bool = False,
     before_closing: Callable[[Survey], None] = lambda _: None,
 ) -> Survey:
     """What is on the hosts now, with plans where something is `wanted`; sessions are closed again.
 
     Touches nothing and is not recorded; the facts are remembered. Raises as `FleetRun.survey`.
-    `before_closing` may ask the hosts more.
+    `allow_tag` as for `start`; `before_closing` may ask the hosts more.
     """
     from orchestrator.cli.live import LiveTable
     from orchestrator.rollout.fleet_run import FleetRun
 
     live = LiveTable(len(hosts), on_stdout=context.for_people)
     bus = EventBus([live, *context.listeners()])
-    run = FleetRun(command=command, settings=context.project.settings, bus=bus)
+    run = FleetRun(
+        command=command,
+        settings=context.project.settings,
+        bus=bus,
+        folder=context.project.root,
+        allow_tag=allow_tag,
+    )
     with live:
         survey = run.survey(hosts, wanted)
     try:

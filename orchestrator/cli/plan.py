@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, pass_context, table
+from orchestrator.cli.common import Context, allow_tag_option, host_options, pass_context, table
 from orchestrator.listing import count
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ DIFF_HEADER = 2  # lines that name the two releases
 @host_options
 @click.option("--model", metavar="NAME@VERSION", help="Instead of the inventory's.")
 @click.option("--allow-inexact", is_flag=True, help="Take artifacts that fail the accuracy gate.")
+@allow_tag_option
 @click.option("--offline", is_flag=True, help="From cached facts; hosts are taken as empty.")
 @pass_context
 def command(
@@ -33,10 +34,19 @@ def command(
     limit: str | None,
     model: str | None,
     allow_inexact: bool,
+    allow_tag: bool,
     offline: bool,
 ) -> int:
     """Show what a deploy would change, and why. Touches nothing."""
-    return show_plan(context, groups, limit, model, allow_inexact=allow_inexact, offline=offline)
+    return show_plan(
+        context,
+        groups,
+        limit,
+        model,
+        allow_inexact=allow_inexact,
+        allow_tag=allow_tag,
+        offline=offline,
+    )
 
 
 def show_plan(
@@ -46,6 +56,7 @@ def show_plan(
     model: str | None,
     *,
     allow_inexact: bool = False,
+    allow_tag: bool = False,
     offline: bool = False,
     strategy: Mapping[str, Any] | None = None,
 ) -> int:
@@ -74,7 +85,7 @@ def show_plan(
     else:
         from orchestrator.rollout.batch_run import order_of
 
-        survey = fleet.look(context, "plan", hosts, wanted)
+        survey = fleet.look(context, "plan", hosts, wanted, allow_tag=allow_tag)
         plans, surveyed, failed = survey.plans, survey.surveyed, survey.failed
         order = order_of(settings.rollout, survey)
     code = worst(f.error.exit_code for f in failed)
@@ -113,6 +124,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
     """Print one line a host, the config diffs that differ from each other, and the total."""
     from rich.text import Text
 
+    from orchestrator.planning.explain import container_switch
     from orchestrator.sizes import human_size
 
     rows = table("host", "action", "artifact", "config", "to send", "why")
@@ -126,7 +138,7 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
             f"{release.artifact.format} {release.artifact.precision}",
             release.config,
             human_size(plan.bytes_to_send) if plan.bytes_to_send else "",
-            Text("; ".join(plan.reasons)),
+            Text("; ".join(filter(None, (*plan.reasons, container_switch(plan))))),
         )
     diffs: dict[tuple[str, ...], list[str]] = {}
     for plan in plans:

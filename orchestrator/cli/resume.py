@@ -69,6 +69,7 @@ class Rest:
     inventory: Inventory
     hosts: tuple[Host, ...]
     wanted: Mapping[str, Wanted]
+    allow_tag: bool = False
 
 
 def rest_of(context: Context, run: str) -> Rest:
@@ -97,7 +98,7 @@ def rest_of(context: Context, run: str) -> Rest:
         same = [host for host in hosts if refs[host.name] == ref]
         inexact = bool(asked.get("allow_inexact"))
         wanted |= fleet.wanted(context, loaded, same, ref, allow_inexact=inexact)
-    return Rest(detail.run.id, loaded, hosts, wanted)
+    return Rest(detail.run.id, loaded, hosts, wanted, bool(asked.get("allow_tag")))
 
 
 def nothing_left(context: Context, run: str) -> int:
