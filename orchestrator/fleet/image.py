@@ -10,8 +10,11 @@ from typing import Literal
 from orchestrator.errors import InventoryError
 
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
-_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9][\w.:/-]*", re.IGNORECASE | re.ASCII)
+_WORD = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_NAME = re.compile(
+    rf"(?P<name>(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d+)?/)?{_WORD}(?:/{_WORD})*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
 HINT = (
     "Write NAME@sha256:DIGEST, archive:FILE.tar (of `docker save`), build:FOLDER (with a "
     "Dockerfile), or sha256:ID of an image that is there."
@@ -48,9 +51,9 @@ def image_source(host: str, text: str, folder: Path) -> ImageSource:
         return ImageSource("build", path=path)
     if _ID.fullmatch(text):
         return ImageSource("id", text)
-    if _DIGEST.fullmatch(text):
-        return ImageSource("digest", text)
-    if "@" in text or not _NAME.fullmatch(text):
+    found = _NAME.fullmatch(text)
+    if not found or (found["name"] == "sha256" and not found["digest"]):
         raise InventoryError(f"{host}: orchestrate_image is '{text}'", hint=HINT)
-    tagged = ":" in text.rpartition("/")[2]
-    return ImageSource("tag", text if tagged else f"{text}:latest")
+    if found["digest"]:
+        return ImageSource("digest", text)
+    return ImageSource("tag", text if found["tag"] else f"{text}:latest")

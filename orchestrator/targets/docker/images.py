@@ -160,13 +160,6 @@ def _there(api: APIClient, reference: str) -> Image | None:
         found = _inspect(api, reference)
     except NotFound:
         return None
-    _, _, digest = reference.partition("@")
-    # An engine takes NAME@ID too, which no registry and no other engine understands.
-    if digest and not any(
-        d.endswith(f"@{digest}") and _same_repository(d, reference)
-        for d in found.get("RepoDigests") or []
-    ):
-        return None
     return Image(reference, found["Id"], found.get("Architecture") or "")
 
 
@@ -178,12 +171,11 @@ def _repository(reference: str) -> str:
 
 
 def _same_repository(one: str, other: str) -> bool:
-    """Whether both are of one repository, however docker.io is left out."""
-    registry, name = resolve_repository_name(_repository(one))
-    other_registry, other_name = resolve_repository_name(_repository(other))
-    library = "library/"
-    return registry == other_registry and name.removeprefix(library) == other_name.removeprefix(
-        library
+    """Whether both are of one repository, whether docker.io and library are written or not."""
+    first, second = (resolve_repository_name(_repository(each)) for each in (one, other))
+    return (first[0], first[1].removeprefix("library/")) == (
+        second[0],
+        second[1].removeprefix("library/"),
     )
 
 
