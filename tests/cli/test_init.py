@@ -29,7 +29,8 @@ def test_what_it_makes_passes_the_check_of_the_inventory(tmp_path):
 def test_json_names_the_files(tmp_path):
     document = json.loads(run("--json", "init", str(tmp_path / "fleet")).stdout)
     assert document["project"] == str(tmp_path / "fleet")
-    assert {"orchestrate.yml", "inventory/hosts.yml", "templates/run.sh.j2", ".gitignore"} <= set(
+    shipped = {"templates/run.sh.j2", "templates/docker-compose.yml.j2"}
+    assert {"orchestrate.yml", "inventory/hosts.yml", ".gitignore"} | shipped <= set(
         document["written"]
     )
 

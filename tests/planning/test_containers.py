@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 from typing import Any
 
@@ -15,6 +16,7 @@ from orchestrator.fleet.profile import DockerSpec, EngineSpec, ServiceSpec
 from orchestrator.planning.containers import compose_scripts, gpus, strategy
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.release import TURN
+from tests.needs import needs_program
 from tests.planning import samples
 from tests.planning.docker_hosts import (
     CDI,
@@ -93,6 +95,32 @@ def test_shipped_template(kind, host):
     assert (engine["read_only"], engine["cap_drop"], engine["stdin_open"]) == (True, ["ALL"], True)
     assert ("deploy" in engine) == (there is not ENGINE)
     assert (engine.get("network_mode") == "none") != has_front
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_docker_compose_reads_it_alike(host):
+    """The file is for people with Docker Compose too."""
+    program = needs_program("docker-compose", "apt-get install docker-compose")
+    there, docker = HOSTS[host]
+    profiles = with_profile(docker, engine=RUN)
+    text = plan_host(docker_inputs(facts=facts("rtx", there), profiles=profiles)).release.texts[
+        "docker-compose.yml"
+    ]
+    done = subprocess.run(
+        [program, "-p", "x", "-f", "-", "config"],
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "ORCHESTRATE_RELEASE": "kata-v1-0123456789ab"},
+    )
+    assert done.returncode == 0, done.stderr
+    ours = yaml.safe_load(text.replace("${ORCHESTRATE_RELEASE}", "kata-v1-0123456789ab"))
+    theirs = yaml.safe_load(done.stdout)
+    assert set(theirs["services"]) == set(ours["services"])
+    for name, service in ours["services"].items():
+        for key in ("command", "entrypoint", "image", "labels", "working_dir", "cap_drop"):
+            assert theirs["services"][name][key] == service[key]
 
 
 def test_engine_service_is_rendered_whole():

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from orchestrator.errors import ModelError, SelectionError
+from orchestrator.fleet import probe
 from orchestrator.fleet.profile import DockerSpec, ServiceSpec
 from orchestrator.planning.explain import container_switch, explain, plan_document
 from orchestrator.planning.plan import plan_host
@@ -91,6 +92,12 @@ def test_any_other_input_makes_another_id(docker):
 def test_two_files_of_the_same_name(name):
     with pytest.raises(ModelError, match="have the same name"):
         made(artifact=samples.artifact(filename=name))
+
+
+def test_remembered_facts_are_those_that_were_found():
+    """As `plan --offline` reads them."""
+    there = facts("rtx", dataclasses.replace(NVIDIA, cdi=("nvidia.com/gpu=all",)))
+    assert probe.from_dict(json.loads(json.dumps(probe.to_dict(there)))) == there
 
 
 def after(docker=None, *, docker_then=None, then=None, now=None):
