@@ -347,14 +347,17 @@ def explain(
         return _bad_key(exc, where, ssh, spec, jump)
     if isinstance(exc, paramiko.AuthenticationException) or "authentication" in str(exc):
         user = jump.user if jump else spec.user or "of the ssh config"
+        named = "the user in orchestrate_docker_host" if spec.docker_host else "ansible_user"
         return AuthError(
             f"{where}: user '{user}' was refused: {exc}",
-            hint=f"Check ansible_user and ansible_ssh_private_key_file; try: {ssh} -v",
+            hint=f"Check {named} and ansible_ssh_private_key_file; try: {ssh} -v",
         )
+    named = (
+        "is orchestrate_docker_host" if spec.docker_host else "are ansible_host and ansible_port"
+    )
     return UnreachableError(
         f"{where}: {_cause(exc)}",
-        hint=("" if jump else "Is the host on, and are ansible_host and ansible_port right? ")
-        + f"Try: {ssh} -v",
+        hint=("" if jump else f"Is the host on, and {named} right? ") + f"Try: {ssh} -v",
     )
 
 

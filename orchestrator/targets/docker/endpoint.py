@@ -193,7 +193,7 @@ def _context(spec: ConnectionSpec, name: str) -> tuple[str, Path | None]:
     except FileNotFoundError as exc:
         known = ", ".join(sorted(_known(contexts)))
         raise InventoryError(
-            f"{spec.name}: orchestrate_docker_host is '{name}', no docker context's name",
+            f"{spec.name}: '{name}' is the name of no docker context",
             hint=f"There are: {known}. Or write {_WAYS}.",
         ) from exc
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:

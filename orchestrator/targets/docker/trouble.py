@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import socket
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.targets.connection import ConnectionSpec
 
 _MOST = 600  # characters of the engine's words in a message
+_NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 _LATE = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _EXPIRED, _NOT_YET, _UNKNOWN = {10}, {9}, {2, 18, 19, 20, 21}  # OpenSSL's X509_V_ERR_…
 _OTHER_NAME = {62, 64}
@@ -96,12 +98,19 @@ def _not_reached(chain: list[BaseException], spec: ConnectionSpec) -> Unreachabl
             case socket.gaierror():
                 why = f"the name cannot be resolved ({each.strerror})"
                 hint = "Check orchestrate_docker_host."
-            case requests.ConnectTimeout() | urllib3.exceptions.ConnectTimeoutError():
-                why = "no answer in time"
-                hint = "Is the machine on, and is the port open in its firewall?"
+            case OSError(errno=number) if number in _NO_ROUTE:
+                why = each.strerror or "no route"
+                hint = "Is the machine on, and in this network?"
             case _:
                 continue
         return UnreachableError(f"{_where(spec)}: {why}", hint=hint, code="docker_unreachable")
+    # Last: urllib3 counts other failures to connect as kinds of it.
+    if any(isinstance(each, urllib3.exceptions.ConnectTimeoutError) for each in chain):
+        return UnreachableError(
+            f"{_where(spec)}: no answer in time",
+            hint="Is the machine on, and is the port open in its firewall?",
+            code="docker_unreachable",
+        )
     return None
 
 
