@@ -152,7 +152,7 @@ class ContainerService:
 
     def _settle(self, present: Present, *, patient: bool) -> None:
         containers, active = self._containers, present.current
-        kept = None
+        kept, removed = None, []
         if active is not None:
             kept = self._begun(active)
             containers.restart_policy(kept, KEPT)
@@ -165,17 +165,28 @@ class ContainerService:
             if other.release in present.releases:
                 containers.rename(other, names.waiting(self._name, other.release))
             else:
+                removed.append(other)
                 containers.remove(other)
-                images.remove_unused(self._target.api, other.image)
         if kept is None or active is None:
             containers.let_go_of_ports()
         else:
             containers.rename(kept, self._name)
             containers.hold_ports(self._compose(active), active)
             self._write_out(active)
+            if self._facts is not None and not patient:
+                gpus = self._facts.docker_engine.offers_gpus
+                self._target.renew_keeper(kept.image, gpus=gpus)
             if patient:
                 self._await_health(kept, self._session.run.command_timeout)
         containers.sweep()
+        self._remove_images({each.image for each in removed})
+
+    def _remove_images(self, used: set[str]) -> None:
+        """Remove images that only removed containers used, and that can be brought again."""
+        source = self._session.spec.image
+        if source is not None and source.kind != "id":
+            for image in used:
+                images.remove_unused(self._target.api, image)
 
     def _write_out(self, release: str) -> None:
         """Leave here the compose file that plain `docker compose` would run the same with."""

@@ -11,14 +11,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Answers each connection with the first word of the model file, and what it was sent.
-RUN = (
-    "exec socat TCP-LISTEN:8080,fork,reuseaddr,backlog=100 "
-    "SYSTEM:'head -n 1 $MODEL'"
-)
+RUN = "exec socat -t 60 TCP-LISTEN:8080,fork,reuseaddr,backlog=100 SYSTEM:'head -n 1 $MODEL'"
 # Asks the engine that runs, and holds its answer against the golden one.
 VERIFY = (
-    "answer=$(socat - TCP:127.0.0.1:8080 </dev/null) && "
-    'case $answer in good*) ok=true ;; *) ok=false ;; esac; '
+    "answer=$(socat -t 30 - TCP:127.0.0.1:8080 </dev/null) && "
+    "case $answer in good*) ok=true ;; *) ok=false ;; esac; "
     'echo "{\\"ok\\": $ok, \\"metrics\\": {\\"evals_per_s\\": $(cat speed)}}"'
 )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 STATE = "/state"
+CONFLICT = 409
 SCRIPT = f"""trap 'exit 0' TERM
 chmod 1777 {STATE}
 cd {DOCKER_ROOT} || exit 1
@@ -76,21 +77,43 @@ def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
     return found
 
 
-def make(api: APIClient, container: str, image: str, host: str, *, gpus: bool) -> str:
-    """The id of a keeper that runs, made now with its volumes."""
+def make(api: APIClient, container: str, image: str, host: str, *, gpus: bool) -> None:
+    """A keeper that runs, made now with its volumes."""
     for volume in (container, names.state_volume(container)):
         with contextlib.suppress(NotFound):
             api.inspect_volume(volume)
             continue
         api.create_volume(volume, labels={names.CONTAINER: container})
-    name = names.keeper(container)
-    made = create(api, body(container, image, gpus=gpus), name)
+    _started(api, container, names.keeper(container), image, host, gpus=gpus)
+
+
+def renew(api: APIClient, container: str, image: str, host: str, *, gpus: bool) -> None:
+    """Have the keeper run another image, which is known to work, in a moment without a switch.
+
+    The old one goes when the new one runs. Raises CommandError, and the old one stays.
+    """
+    name, new = names.keeper(container), f"{names.keeper(container)}-new"
+    if inspect(api, new) is not None:
+        api.remove_container(new, force=True)
+    _started(api, container, new, image, host, gpus=gpus)
+    api.remove_container(name, force=True)
+    api.rename(new, name)
+
+
+def _started(
+    api: APIClient, container: str, name: str, image: str, host: str, *, gpus: bool
+) -> None:
+    try:
+        made = create(api, body(container, image, gpus=gpus), name)
+    except APIError as exc:
+        if exc.status_code == CONFLICT:
+            raise name_taken(host, name) from exc
+        raise
     try:
         start(api, made["Id"], host)
     except CommandError:
         api.remove_container(made["Id"], force=True)
         raise
-    return str(made["Id"])
 
 
 def create(api: APIClient, body: Mapping[str, Any], name: str) -> dict[str, Any]:

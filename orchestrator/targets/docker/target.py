@@ -43,6 +43,12 @@ class DockerTarget:
             self._keeper = self.inside(found["Id"], user="0")
             self.keeper_image = found["Image"]
 
+    def renew_keeper(self, image: str, *, gpus: bool) -> None:
+        """Have the keeper run an image that works; raises CommandError, and the old one stays."""
+        if self.keeper_image != image:
+            keeper.renew(self.api, self.spec.container, image, self.spec.name, gpus=gpus)
+            self.find_keeper()
+
     def inside(self, container: str, user: str = "") -> ContainerTarget:
         """One of the host's containers as a target of its own; see ContainerTarget."""
         return ContainerTarget(self.api, self.spec.name, container, user)
