@@ -146,7 +146,11 @@ class Dockerd:
         wait_until(answers, "dockerd answers", seconds=READY_WITHIN)
 
     def kill(self) -> None:
-        """SIGKILL to dockerd, as when it crashes: containerd dies with it, containers go on."""
+        """SIGKILL to dockerd, as when it crashes: containerd dies with it, containers go on.
+
+        The next start ends those containers, and starts again those whose policy is `always`.
+        Docker 20.10 leaves those down whose policy is `unless-stopped`: to it, they were stopped.
+        """
         assert self.process is not None, "not started"
         self.process.kill()
         self.process.wait()
@@ -156,6 +160,13 @@ class Dockerd:
         containerd = int(pid_file.read_text())
         wait_until(lambda: has_ended(containerd), "containerd ends along with dockerd")
         pid_file.unlink()
+
+    def lose_power(self) -> None:
+        """SIGKILL to dockerd and to all that runs in containers."""
+        others = self._processes()
+        self.kill()
+        kill(others)
+        wait_until(lambda: all(map(has_ended, others)), "the containers end")
 
     def restart(self) -> None:
         """End the daemon as `systemctl restart docker` does, containers included; start it."""
@@ -309,6 +320,7 @@ def running_engine(settings: Sequence[str] = ()) -> Iterator[Dockerd]:
     needs_program("ip", "apt-get install iproute2")
     if os.geteuid() != 0:
         missing("a Docker Engine of the tests' own is started by root; run the tests as root")
+    mount_cgroups()
     # Not pytest's folder: the path of a Unix socket has 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="dockerd-"))
     try:
@@ -316,6 +328,13 @@ def running_engine(settings: Sequence[str] = ()) -> Iterator[Dockerd]:
             yield engine
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def mount_cgroups() -> None:
+    """Mount the control groups as Debian does, where no init system has."""
+    if not Path("/sys/fs/cgroup").is_mount():
+        program = needs_program("cgroupfs-mount", "apt-get install cgroupfs-mount")
+        subprocess.run([program], check=True, capture_output=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
