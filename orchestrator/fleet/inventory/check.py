@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InventoryError
-from orchestrator.fleet.inventory import documents, names, reading, values
+from orchestrator.fleet.inventory import docker_hosts, documents, names, reading, values
 from orchestrator.fleet.inventory.lint import Lint
 from orchestrator.fleet.inventory.problems import FileError, Problem
 from orchestrator.fleet.inventory.sources import YAML_EXTENSIONS, files, kind_of, read_source
@@ -43,6 +43,7 @@ def check(
     else:
         groups, hosts = set(inventory.groups), set(inventory.hosts)
         problems += _in_texts(inventory, path, texts, known, problems)
+        problems += _of_docker_hosts(inventory, path, lint)
     problems += _names_of_both(lint, path, groups & hosts)
     problems += _stray_files(base_dir(path) / "group_vars", "group", groups)
     problems += _stray_files(base_dir(path) / "host_vars", "host", hosts)
@@ -111,6 +112,16 @@ def _in_texts(
                 )
 
 
+def _of_docker_hosts(inventory: Inventory, path: Path, lint: Lint) -> Iterator[Problem]:
+    base = base_dir(path)
+    folders = (base / "group_vars", base / "host_vars")
+    everywhere = [*files(path), *(file for folder in folders for file in files_below(folder))]
+    for host, variable, value, message, hint in docker_hosts.mistakes(inventory):
+        place = variable and (_search(variable, everywhere, value) or _search(variable, everywhere))
+        file, line = place or lint.hosts.get(host) or (path, 1)
+        yield Problem(file, line, message, hint)
+
+
 def _single(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Names and values, those of a list one by one where the variable takes several."""
     for name, value in variables.items():
@@ -119,9 +130,11 @@ def _single(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield str(name), each
 
 
-def _search(name: str, texts: list[Path]) -> tuple[Path, int] | None:
-    """The first line that gives the variable a value."""
-    pattern = re.compile(rf"""(?<![\w]){re.escape(name)}["']?\s*[=:]""")
+def _search(name: str, texts: list[Path], value: str = "") -> tuple[Path, int] | None:
+    """The first line that gives the variable a value, or this one."""
+    pattern = re.compile(
+        rf"""^[^#]*(?<![\w]){re.escape(name)}["']?\s*[=:]\s*["']?{re.escape(value)}"""
+    )
     for file in texts:
         try:
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

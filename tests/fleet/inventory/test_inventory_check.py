@@ -16,6 +16,10 @@ MODELS = ["kata-b18@v1", "kata-b18@v2"]
 PROFILES = ["jetson", "raspberry-pi"]
 
 ONE = "pis:\n  hosts:\n    pi-1:\n"
+DOCKER = (
+    ONE + "      ansible_connection: docker\n      orchestrate_image: a:b\n"
+    "      orchestrate_docker_host: "
+)
 MISTAKES = {
     "syntax": ("pis:\n  hosts: [\n", 3, "not valid YAML", "this line and the one above"),
     "colon_in_value": ("pis:\n  vars:\n    a: b: c\n", 3, "not valid YAML", "quote values"),
@@ -66,6 +70,33 @@ MISTAKES = {
     ),
     "window_number": (ONE + "      orchestrate_window: 2\n", 4, "is a number", "Europe/Berlin"),
     "window_empty": (ONE + "      orchestrate_window: []\n", 4, "is a list", "Europe/Berlin"),
+    "docker_no_engine": (
+        ONE + "      ansible_connection: docker\n      orchestrate_image: a:b\n",
+        3,
+        "Docker host 'pi-1' has no orchestrate_docker_host",
+        "unix:///",
+    ),
+    "docker_no_image": (
+        ONE + "      ansible_connection: docker\n      orchestrate_docker_host: box\n",
+        3,
+        "Docker host 'pi-1' has no orchestrate_image",
+        "NAME@sha256:DIGEST",
+    ),
+    "docker_plain": (DOCKER + "tcp://box:2375\n", 6, "plain TCP", "docs/docker-certificates.md"),
+    "docker_http": (DOCKER + "http://box:2376\n", 6, "plain TCP", "docs/docker-certificates.md"),
+    "docker_way": (DOCKER + "npipe://x\n", 6, "'npipe' is no way", "unix:///"),
+    "docker_image": (
+        DOCKER.replace("a:b", "a@b") + "ssh://box\n",
+        5,
+        "orchestrate_image is 'a@b'",
+        "NAME@sha256:DIGEST",
+    ),
+    "docker_on_another": (
+        ONE + "      x: 1\n      orchestrate_docker_host: ssh://box\n    pi-2:\n",
+        5,
+        "'orchestrate_docker_host' has no effect on pi-1:",
+        "ansible_connection: docker",
+    ),
     "priority": ("a:\n  vars:\n    ansible_group_priority: x\n", 3, "not a whole number", "10"),
 }
 
@@ -203,3 +234,34 @@ def test_the_reference_is_well_and_names_every_variable_of_ours():
     assert check(reference) == []
     text = reference.read_text()
     assert [name for name in names.OURS if f"    {name}: " not in text] == []
+
+
+def test_what_docker_hosts_share_with_others_is_no_mistake(tmp_path):
+    (tmp_path / "hosts.yml").write_text(
+        "all:\n  vars:\n    orchestrate_image: a:b\n  hosts:\n    pi-1:\n    box-1:\n"
+        "      ansible_connection: docker\n      orchestrate_docker_host: tcp://box:2376\n"
+        "    box-2:\n      ansible_connection: docker\n"
+        "      orchestrate_docker_host: '{{ inventory_hostname }}'\n"
+        "    box-3:\n      ansible_connection: '{{ x }}'\n      orchestrate_docker_tls: /t\n"
+    )
+    assert check(tmp_path / "hosts.yml") == []
+
+
+def test_a_mistake_of_a_docker_host_is_found_where_it_is_written(tmp_path):
+    (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    box-[1:3]:\n")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text(
+        "# orchestrate_docker_host: tcp://old:2375\norchestrate_docker_host: ssh://box\n"
+        "orchestrate_image: a:b\n"
+    )
+    (tmp_path / "host_vars" / "box-2.yml").write_text(
+        "ansible_connection: docker\norchestrate_docker_host: 'tcp://old:2375'\n"
+    )
+    idle, plain = found(tmp_path, check(tmp_path / "hosts.yml"))
+    assert idle.startswith(
+        "group_vars/all.yml:2 'orchestrate_docker_host' has no effect on box-1, box-3: "
+    )
+    assert plain.startswith(
+        "host_vars/box-2.yml:2 orchestrate_docker_host is 'tcp://old:2375', plain TCP"
+    )
