@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.errors import OrchestrateError
-    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.facts import DockerEngine, Facts
+
+_SHORT_ID = 19  # characters of an image's id that tell it apart, `sha256:` among them
 
 
 @click.command("facts")
@@ -63,7 +65,7 @@ def document(known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError])
 def show(
     console: Console, known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]
 ) -> None:
-    """Print one line a host."""
+    """Print one line a host, and one more for each Docker host."""
     from rich.text import Text
 
     rows = table("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "heat")
@@ -83,6 +85,8 @@ def show(
         )
     console.print(rows)
     for name, facts in known.items():
+        if facts.docker_engine.version:
+            console.print(Text(f"{name}: {docker_engine(facts.docker_engine)}"))
         for warning in facts.warnings:
             console.print(Text(f"{name}: {warning}", "yellow"))
 
@@ -97,6 +101,27 @@ def engines(facts: Facts) -> str:
         f"docker {facts.docker}" if facts.docker else "",
     ]
     return ", ".join(part for part in parts if part) or "none"
+
+
+def docker_engine(engine: DockerEngine) -> str:
+    """What a Docker host's engine is, how containers there get GPUs, and the host's image."""
+    kinds = [engine.storage_driver, "rootless" if engine.rootless else ""]
+    ways = {
+        "CDI": any(device.startswith("nvidia.com/gpu") for device in engine.cdi),
+        "runtime nvidia": "nvidia" in engine.runtimes,
+    }
+    gpus = " or ".join(name for name, there in ways.items() if there)
+    image = engine.image or engine.image_id
+    if engine.image_id and engine.image_id != image:
+        image += f" ({engine.image_id[:_SHORT_ID]})"
+    parts = [
+        f"Docker Engine {engine.version} (API {engine.api}), "
+        + ", ".join(kind for kind in kinds if kind),
+        f"NVIDIA GPUs by {gpus}" if gpus else "no known way to NVIDIA GPUs",
+        f"container {engine.container}",
+        f"image {image}" if image else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def heat(facts: Facts) -> str:

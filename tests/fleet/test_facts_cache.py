@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from orchestrator import files
 from orchestrator.fleet import facts_cache
-from orchestrator.fleet.facts import Cpu, Facts, Gpu
+from orchestrator.fleet.facts import Cpu, DockerEngine, Facts, Gpu
 from orchestrator.fleet.facts_cache import FactsCache
 
-FACTS = Facts(arch="aarch64", cpu=Cpu("x", 4, frozenset({"asimd"})), gpus=(Gpu("Orin", 8.7),))
+FACTS = Facts(
+    arch="aarch64",
+    cpu=Cpu("x", 4, frozenset({"asimd"})),
+    gpus=(Gpu("Orin", 8.7),),
+    docker_engine=DockerEngine(
+        version="28.0.1", runtimes=("nvidia", "runc"), cdi=("nvidia.com/gpu=all",), rootless=True
+    ),
+)
 
 
 @pytest.mark.parametrize("host", ["pi-1", "..", "a/b", "jetson.lab:22", "ä", "."])
@@ -23,6 +31,23 @@ def test_what_was_put_comes_back(tmp_path, host):
     assert found is not None
     assert found[0] == FACTS
     assert [path.parent.name for path in tmp_path.rglob("*.json")] == ["facts"]
+
+
+def test_facts_kept_before_docker_hosts_were_known_still_count(tmp_path):
+    cache = FactsCache(tmp_path)
+    cache.put("h", FACTS)
+    file = tmp_path / "facts" / "h.json"
+    kept = json.loads(file.read_text())
+    assert kept["facts"].pop("docker_engine")["cdi"] == ["nvidia.com/gpu=all"]
+    file.write_text(json.dumps(kept))
+    found = cache.get("h")
+    assert found is not None
+    assert found[0] == replace(FACTS, docker_engine=DockerEngine())
+    kept["facts"]["docker_engine"] = {"version": "29.0", "of_later": 1}
+    file.write_text(json.dumps(kept))
+    found = cache.get("h")
+    assert found is not None
+    assert found[0].docker_engine == DockerEngine(version="29.0")
 
 
 def test_age_is_in_seconds_and_never_negative(tmp_path, monkeypatch):
@@ -41,7 +66,8 @@ def test_age_is_in_seconds_and_never_negative(tmp_path, monkeypatch):
     + [json.dumps({"format": 1, "host": host, "probed": probed, "facts": facts})
        for host, probed, facts in (("h", 1, 3), ("h", "x", {}), ("h", None, {}), ("other", 1, {}),
                                    ("h", 1, {"gpus": 3}), ("h", 1, {"gpus": [3]}),
-                                   ("h", 1, {"cpu": []}), ("h", 1, {"cpu": {"flags": [[]]}}))],
+                                   ("h", 1, {"docker_engine": 3}), ("h", 1, {"cpu": []}),
+                                   ("h", 1, {"cpu": {"flags": [[]]}}))],
 )  # fmt: skip
 def test_a_damaged_file_counts_as_none_and_is_replaced(tmp_path, damage):
     cache = FactsCache(tmp_path)
