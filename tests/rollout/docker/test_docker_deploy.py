@@ -180,12 +180,12 @@ def test_a_connection_that_stays_open_may_end(
     assert project.run("deploy", "--yes").code == 0
     heard: list[str] = []
     asking = threading.Thread(target=lambda: heard.append(ask(port, timeout=60)))
-    running = project.start("--json-lines", "deploy", "--yes", "--model", "words@v2")
-    assert running.stdout is not None
-    for line in running.stdout:
-        if b'"verify"' in line and not asking.ident:
-            asking.start()
-    assert running.wait() == 0
+    with project.start("--json-lines", "deploy", "--yes", "--model", "words@v2") as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if b'"verify"' in line and not asking.ident:
+                asking.start()
+    assert running.returncode == 0
     asking.join()
     assert heard == ["good one"]
     assert ask(port, timeout=60) == "good two"
