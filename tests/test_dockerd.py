@@ -117,7 +117,7 @@ def test_the_katago_image_plays(docker_engine, docker_names, katago_image, tiny)
 
 def test_the_katago_image_links_kernels(docker_engine, docker_names, katago_image):
     command = (
-        "cd /usr/lib/gcc/*/* && ld -shared -o /tmp/kernel.so crtbeginS.o -L. "
+        "cd /usr/lib/gcc/*/* && ld -shared -o /tmp/kernel.so crtbeginS.o crtendS.o -L. "
         "-L/usr/lib/$(cd .. && basename $PWD) -lm -lgcc --as-needed -lgcc_s --no-as-needed -lc"
     )
     run(docker_engine, docker_names, katago_image, "sh", "-c", command)
