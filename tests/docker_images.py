@@ -173,7 +173,8 @@ def add_python(tree: Tree) -> None:
     said = subprocess.run([interpreter, "-Ic", ask], capture_output=True, text=True, check=True)
     for package in (np, ort):
         home = Path(package.__file__).parent
-        for folder in (home, home.with_name(f"{home.name}.libs")):
+        described = home.parent.glob(f"{home.name}-*.dist-info")
+        for folder in (home, home.with_name(f"{home.name}.libs"), *described):
             if folder.is_dir():
                 place = f"{said.stdout.strip()}/{folder.name}"
                 tree.add_folder(folder, place, left_out=LEFT_OUT)
