@@ -19,6 +19,7 @@ EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
 LAST_PORT = 65535
 # Networks of the Docker Engine itself, on which a container has no other name.
 BUILT_IN = frozenset({"bridge", "default", "host", "none"})
+_PINNED = re.compile(r"(^|.@)sha256:[0-9a-f]{64}$")
 _PORT = re.compile(
     r"(?:(?:(?P<address>\[[^\]]+\]|[^:\[\]]+):)?(?P<published>\d+):)?(?P<target>\d+)"
 )
@@ -27,13 +28,17 @@ _PORT = re.compile(
 def mistakes(
     entry: Mapping[str, Any], here: tuple[Any, ...], templates: frozenset[str]
 ) -> Mistakes:
-    """What a schema cannot say of a section: ports, networks, the template of the compose file."""
+    """What a schema cannot say of a section: ports, networks, images, the compose template."""
     yield from _port_mistakes(entry.get("ports", []), (*here, "ports"))
     name = entry.get("compose", "")
     if name and name not in templates:
         known = f"In templates/ are: {', '.join(sorted(templates)) or 'none'}."
         hint = did_you_mean(name, templates) or known
         yield (*here, "compose"), f"there is no templates/{name}", hint
+    front = entry.get("front", "")
+    if front and not _PINNED.search(front):
+        hint = "Write NAME@sha256:DIGEST, or sha256:ID of an image that is on every such host."
+        yield (*here, "front"), f"'{front}' can change what it names", hint
     network = entry.get("network", "")
     if network in BUILT_IN:
         hint = "Make one (docker network create NAME), and name that."

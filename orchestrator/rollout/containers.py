@@ -10,6 +10,7 @@ import contextlib
 import shlex
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from orchestrator.errors import (
 from orchestrator.events import Progress
 from orchestrator.files import write_atomically
 from orchestrator.fleet import probe
+from orchestrator.fleet.image import image_source
 from orchestrator.last_words import one_line
 from orchestrator.planning.containers import RECREATE, strategy
 from orchestrator.planning.release import COMPOSE
@@ -35,7 +37,7 @@ from orchestrator.targets.docker.engine import explained
 
 if TYPE_CHECKING:
     from orchestrator.compose import Compose
-    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.facts import DockerEngine, Facts
     from orchestrator.planning.present import Present
     from orchestrator.planning.release import Release
     from orchestrator.rollout.session import HostSession
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from orchestrator.targets.docker.target import DockerTarget
 
 POLL = 0.5
-KEPT, NOT_KEPT = "unless-stopped", "no"
+NOT_KEPT = "no"
 ENDING = 20.0  # seconds that an engine gets to end when another needs the machine for itself
 
 
@@ -95,8 +97,8 @@ class ContainerService:
                     hint=f"`orchestrate plan --limit {host}` brings it, and changes nothing that "
                     "runs.",
                 )
-            gpus = info.engine_facts(api, session.spec).offers_gpus
-            keeper.make(api, self._name, self._image.id, host, gpus=gpus)
+            engine = info.engine_facts(api, session.spec)
+            keeper.make(api, self._name, self._image.id, host, engine)
             self._target.find_keeper()
 
     def _progress(self, done: int, total: int) -> None:
@@ -111,28 +113,30 @@ class ContainerService:
         with explained(spec):
             engine = info.engine_facts(self._target.api, spec)
             if image is not None and image.id != self._target.keeper_image:
-                surveyed = self._probed(image, gpus=engine.offers_gpus)
+                surveyed = self._probed(image, engine)
         facts = probe.parse(surveyed)
         if image is not None:
             engine = replace(
                 engine, image=image.reference, image_id=image.id, image_arch=image.arch
             )
+        if engine.offers_gpus and not facts.gpus:
+            lacking = "the Docker Engine offers GPUs, but nvidia-smi in a container tells of none"
+            facts = replace(facts, warnings=(*facts.warnings, lacking))
         self._facts = replace(facts, docker_engine=engine)
         return self._facts
 
-    def _probed(self, image: Image, *, gpus: bool) -> str:
+    def _probed(self, image: Image, engine: DockerEngine) -> str:
         """What the probe prints in a container of the image, which is removed again."""
         session, api = self._session, self._target.api
         name = f"{self._name}-probe-{session.run.id}"
-        made = keeper.create(api, keeper.body(self._name, image.id, role="probe", gpus=gpus), name)
+        made = keeper.started(api, self._name, name, image.id, session.name, engine, role="probe")
         try:
-            keeper.start(api, made["Id"], session.name)
-            target = self._target.inside(made["Id"], user="0")
+            target = self._target.inside(made, user="0")
             script = commands.survey(session.root, session.spec.python)
             seconds = session.run.command_timeout
             return target.run(commands.SHELL, stdin=script, timeout=seconds).stdout
         finally:
-            api.remove_container(made["Id"], force=True)
+            api.remove_container(made, force=True)
 
     @property
     def needs_settling(self) -> bool:
@@ -155,7 +159,7 @@ class ContainerService:
         kept, removed = None, []
         if active is not None:
             kept = self._begun(active)
-            containers.restart_policy(kept, KEPT)
+            containers.restart_policy(kept, keeper.KEPT)
         for other in containers.all():
             if other.release == active:
                 continue
@@ -174,8 +178,7 @@ class ContainerService:
             containers.hold_ports(self._compose(active), active)
             self._write_out(active)
             if self._facts is not None and not patient:
-                gpus = self._facts.docker_engine.offers_gpus
-                self._target.renew_keeper(kept.image, gpus=gpus)
+                self._target.renew_keeper(kept.image, self._facts.docker_engine)
             if patient:
                 self._await_health(kept, self._session.run.command_timeout)
         containers.sweep()
@@ -211,6 +214,7 @@ class ContainerService:
         """See Service: beside the container that still answers, or after that one ended."""
         session, containers = self._session, self._containers
         with explained(session.spec):
+            self._bring_front(release)
             others = [c for c in containers.all() if c.running and c.release != release.id]
             if others and self._alone(release):
                 session.enter("activate", release.id, "the old container's engine is ended first")
@@ -224,6 +228,18 @@ class ContainerService:
                 session.enter("activate", release.id, "its container starts")
             begun = self._begun(release.id)
             self._await_health(begun, release.service.timeout)
+
+    def _bring_front(self, release: Release) -> None:
+        """Have the image of the front, where the profile names one, on the engine."""
+        if release.docker is not None and release.docker.front:
+            source = image_source(self._session.name, release.docker.front, Path())
+            images.bring(
+                self._target.api,
+                source,
+                host=self._session.name,
+                allow_tag=False,
+                on_progress=self._progress,
+            )
 
     def _alone(self, release: Release) -> bool:
         if release.docker is None or self._facts is None:
@@ -361,7 +377,7 @@ class ContainerService:
             found = self._containers.of(release.id)
             if found is None or not found.running:
                 raise self._ended(found)
-            self._containers.restart_policy(found, KEPT)
+            self._containers.restart_policy(found, keeper.KEPT)
 
     def watched(self, release: Release) -> bool:  # noqa: ARG002 - the seam
         """See Service."""
@@ -380,7 +396,7 @@ class ContainerService:
             for other in self._containers.all():
                 if other.running and other.release != release:
                     return f"the container of {other.release} runs beside it"
-            if found.name != self._name or found.restart != KEPT:
+            if found.name != self._name or found.restart != keeper.KEPT:
                 return f"its container, {found.name}, was not put in its place"
         return ""
 

@@ -42,7 +42,7 @@ def test_a_section_is_read_whole():
         "cpus: 2",
         "watch: 5",
         "drain: 0",
-        "front: alpine/socat:1.8",
+        "front: alpine/socat@sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
     ) == DockerSpec(
         compose=COMPOSE,
         strategy="recreate",
@@ -55,7 +55,7 @@ def test_a_section_is_read_whole():
         cpus=2.0,
         watch=5.0,
         drain=0.0,
-        front="alpine/socat:1.8",
+        front="alpine/socat@sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
     )
 
 
@@ -122,6 +122,7 @@ def test_one_port_on_two_addresses():
         ("network: host", "network: in the network host containers have no names", "create"),
         ("network: web", "network: no port is reached from there", "expose"),
         ("front: ''", "front: '' does not look right", "socat"),
+        ("front: socat:1.8", "front: 'socat:1.8' can change what it names", "DIGEST"),
         ("front: a b", "front: 'a b' does not look right", "socat"),
         ("compose: docker-compose.yaml.j2", "compose: there is no templates/docker", COMPOSE),
         ("portz: []", "portz: unknown key", "'ports'"),

@@ -145,7 +145,7 @@ def test_engine_service_is_rendered_whole():
                     },
                     {"type": "volume", "source": "state", "target": "/state"},
                 ],
-                "restart": "unless-stopped",
+                "restart": "always",
                 "stop_grace_period": "10s",
                 "security_opt": ["no-new-privileges:true"],
                 "cap_drop": ["ALL"],

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
+    from orchestrator.fleet.facts import DockerEngine
+
 STATE = "/state"
+# Not `unless-stopped`: an engine that was killed takes what it then stops for stopped by hand
+# (seen with Docker 20.10), and would leave the host without what it was to keep.
+KEPT = "always"
 CONFLICT = 409
 SCRIPT = f"""trap 'exit 0' TERM
 chmod 1777 {STATE}
@@ -35,11 +40,19 @@ done
 """
 # To write in a volume whoever owns what is in it, to hand it on, and to end what was left running.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]
-GPUS = {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu", "utility"]]}
 
 
-def body(container: str, image: str, *, role: names.Role = "keeper", gpus: bool) -> dict[str, Any]:
-    """What the engine is told to make a keeper; as `probe` it only waits for a while."""
+def body(
+    container: str,
+    image: str,
+    *,
+    role: names.Role = "keeper",
+    gpus: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the engine is told to make a keeper; as `probe` it only waits for a while.
+
+    `gpus` is a `gpu_request`.
+    """
     script = SCRIPT if role == "keeper" else "trap 'exit 0' TERM; sleep 300 & wait $!"
     return {
         "Image": image,
@@ -53,16 +66,27 @@ def body(container: str, image: str, *, role: names.Role = "keeper", gpus: bool)
                 {"Type": "volume", "Source": container, "Target": DOCKER_ROOT},
                 {"Type": "volume", "Source": names.state_volume(container), "Target": STATE},
             ],
-            "RestartPolicy": {"Name": "unless-stopped" if role == "keeper" else "no"},
+            "RestartPolicy": {"Name": KEPT if role == "keeper" else "no"},
             "NetworkMode": "none",
             "ReadonlyRootfs": True,
             "Tmpfs": {"/tmp": ""},  # noqa: S108 - in the container
             "CapDrop": ["ALL"],
             "CapAdd": CAPABILITIES,
             "SecurityOpt": ["no-new-privileges"],
-            **({"DeviceRequests": [GPUS]} if gpus else {}),
+            **({"DeviceRequests": [gpus]} if gpus else {}),
         },
     }
+
+
+def gpu_request(engine: DockerEngine) -> dict[str, Any] | None:
+    """How a container asks for all GPUs of an engine; None where it offers none."""
+    if "nvidia" in engine.runtimes:
+        return {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu", "utility"]]}
+    devices = [each for each in engine.cdi if each.startswith("nvidia.com/gpu=")]
+    if not devices:
+        return None
+    everything = [each for each in devices if each.endswith("=all")]
+    return {"Driver": "cdi", "DeviceIDs": everything or devices}
 
 
 def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
@@ -77,17 +101,17 @@ def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
     return found
 
 
-def make(api: APIClient, container: str, image: str, host: str, *, gpus: bool) -> None:
+def make(api: APIClient, container: str, image: str, host: str, engine: DockerEngine) -> None:
     """A keeper that runs, made now with its volumes."""
     for volume in (container, names.state_volume(container)):
         with contextlib.suppress(NotFound):
             api.inspect_volume(volume)
             continue
         api.create_volume(volume, labels={names.CONTAINER: container})
-    _started(api, container, names.keeper(container), image, host, gpus=gpus)
+    started(api, container, names.keeper(container), image, host, engine)
 
 
-def renew(api: APIClient, container: str, image: str, host: str, *, gpus: bool) -> None:
+def renew(api: APIClient, container: str, image: str, host: str, engine: DockerEngine) -> None:
     """Have the keeper run another image, which is known to work, in a moment without a switch.
 
     The old one goes when the new one runs. Raises CommandError, and the old one stays.
@@ -95,25 +119,38 @@ def renew(api: APIClient, container: str, image: str, host: str, *, gpus: bool) 
     name, new = names.keeper(container), f"{names.keeper(container)}-new"
     if inspect(api, new) is not None:
         api.remove_container(new, force=True)
-    _started(api, container, new, image, host, gpus=gpus)
+    started(api, container, new, image, host, engine)
     api.remove_container(name, force=True)
     api.rename(new, name)
 
 
-def _started(
-    api: APIClient, container: str, name: str, image: str, host: str, *, gpus: bool
-) -> None:
-    try:
-        made = create(api, body(container, image, gpus=gpus), name)
-    except APIError as exc:
-        if exc.status_code == CONFLICT:
-            raise name_taken(host, name) from exc
-        raise
-    try:
-        start(api, made["Id"], host)
-    except CommandError:
-        api.remove_container(made["Id"], force=True)
-        raise
+def started(
+    api: APIClient,
+    container: str,
+    name: str,
+    image: str,
+    host: str,
+    engine: DockerEngine,
+    role: names.Role = "keeper",
+) -> str:
+    """The id of a keeper, or probe, that runs: with the GPUs, or without where they do not work."""
+    request = gpu_request(engine)
+    for gpus in [request, None] if request else [None]:
+        try:
+            made = create(api, body(container, image, role=role, gpus=gpus), name)
+        except APIError as exc:
+            if exc.status_code == CONFLICT:
+                raise name_taken(host, name) from exc
+            raise
+        try:
+            start(api, made["Id"], host)
+        except CommandError:
+            api.remove_container(made["Id"], force=True)
+            if gpus is None:
+                raise
+        else:
+            break
+    return str(made["Id"])
 
 
 def create(api: APIClient, body: Mapping[str, Any], name: str) -> dict[str, Any]:

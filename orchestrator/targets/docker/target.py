@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import docker
 
+    from orchestrator.fleet.facts import DockerEngine
     from orchestrator.targets.base import Completed, Part
     from orchestrator.targets.connection import ConnectionSpec
     from orchestrator.targets.docker.engine import Engine
@@ -43,10 +44,10 @@ class DockerTarget:
             self._keeper = self.inside(found["Id"], user="0")
             self.keeper_image = found["Image"]
 
-    def renew_keeper(self, image: str, *, gpus: bool) -> None:
+    def renew_keeper(self, image: str, engine: DockerEngine) -> None:
         """Have the keeper run an image that works; raises CommandError, and the old one stays."""
         if self.keeper_image != image:
-            keeper.renew(self.api, self.spec.container, image, self.spec.name, gpus=gpus)
+            keeper.renew(self.api, self.spec.container, image, self.spec.name, engine)
             self.find_keeper()
 
     def inside(self, container: str, user: str = "") -> ContainerTarget:

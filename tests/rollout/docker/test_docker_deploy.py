@@ -77,7 +77,7 @@ def published(port: tuple[str, int]) -> dict[str, Any]:
 def assert_alone(engine: Dockerd, container: str, release: str) -> None:
     """One container runs, that of the release, under the host's name and restarted for good."""
     found = engines(engine, container)
-    assert found[container] == (release, True, "unless-stopped")
+    assert found[container] == (release, True, "always")
     others = {name: state for name, state in found.items() if name != container}
     assert all(not runs and policy == "no" for _, runs, policy in others.values()), others
 
