@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import docker
+import requests
 import requests.adapters
 from docker.tls import TLSConfig
 
@@ -23,12 +26,14 @@ if TYPE_CHECKING:
     from typing import Self
 
     from orchestrator.targets.connection import ConnectionSpec
+    from orchestrator.targets.docker.endpoint import Certificates
 
 __all__ = ["OLDEST_API", "Engine", "explained", "open_engine"]
 
 OLDEST_API = "1.40"
 _NEWEST_API = "1.51"  # what is asked for at most: later ones leave out what we read
 _SECONDS = 60.0  # for an answer, where the caller gives no other time
+_LISTENED = 3.0  # seconds in which a refusal must come
 _VERSION = re.compile(r"\d+\.\d+")
 
 
@@ -61,7 +66,12 @@ def open_engine(spec: ConnectionSpec, *, timeout: float = _SECONDS) -> Engine:
     found = endpoint(spec)
     with ExitStack() as stack:
         with explained(spec):
-            api = _Client(spec, found, _adapter(spec, found, stack), timeout, stack)
+            try:
+                api = _Client(spec, found, _adapter(spec, found, stack), timeout, stack)
+            except requests.ConnectionError as exc:
+                if found.certificates and (refusal := _refusal(spec, found, found.certificates)):
+                    raise refusal from exc
+                raise
         return Engine(api, found.shown, stack.pop_all())
 
 
@@ -89,6 +99,31 @@ def _dialler(path: str) -> Callable[[float | None], Line]:
         return Line(sock)
 
     return dial
+
+
+def _refusal(spec: ConnectionSpec, found: Endpoint, files: Certificates) -> ssl.SSLError | None:
+    """The alert by which the engine refuses our certificate, if it does.
+
+    In TLS 1.3 that comes after the handshake, and who is already sending a request mostly sees
+    nothing but a connection that breaks. So we connect once more, and only listen.
+    """
+    url = urlsplit(found.address)
+    context = ssl.create_default_context(cafile=files.ca)
+    context.load_cert_chain(files.cert, files.key)
+    try:
+        with (
+            socket.create_connection(
+                (url.hostname, url.port or 0), timeout=spec.connect_timeout
+            ) as plain,
+            context.wrap_socket(plain, server_hostname=url.hostname) as sock,
+        ):
+            sock.settimeout(min(spec.connect_timeout, _LISTENED))
+            sock.recv(1)
+    except ssl.SSLError as exc:
+        return exc
+    except OSError:
+        return None
+    return None
 
 
 class _Client(docker.APIClient):
