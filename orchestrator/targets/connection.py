@@ -147,13 +147,17 @@ def _docker(spec: ConnectionSpec, text: Callable[..., str], folder: Path) -> Con
     spec = replace(
         spec,
         docker_host=engine,
-        docker_tls=text("orchestrate_docker_tls"),
+        docker_tls=_folder(folder, text("orchestrate_docker_tls")),
         container=container,
         image=image_source(spec.name, image, folder),
         root=DOCKER_ROOT,
     )
     scheme, _, rest = engine.partition("://")
     return _through_ssh(spec, engine) if scheme == "ssh" and rest else spec
+
+
+def _folder(project: Path, text: str) -> str:
+    return str((project / Path(text).expanduser()).absolute()) if text else ""
 
 
 def _through_ssh(spec: ConnectionSpec, engine: str) -> ConnectionSpec:

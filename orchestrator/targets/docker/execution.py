@@ -222,9 +222,12 @@ class _Execution:
         self._selector.close()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._stream.close()
-        with contextlib.suppress(OSError):
-            self._socket.close()
+        # docker-py keeps the response alive with the stream, and the descriptor with the response.
+        response = getattr(self._stream, "_response", None)
+        for each in (self._stream, self._socket, response):
+            if each is not None:
+                with contextlib.suppress(OSError):
+                    each.close()
 
     def _pending(self) -> int:
         """Whether TLS has decrypted more than was read, which no selector sees."""
