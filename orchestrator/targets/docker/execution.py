@@ -224,7 +224,7 @@ class _Execution:
             self._socket.shutdown(socket.SHUT_RDWR)
         # docker-py keeps the response alive with the stream, and the descriptor with the response.
         response = getattr(self._stream, "_response", None)
-        for each in (self._stream, self._socket, response):
+        for each in (response, self._stream, self._socket):
             if each is not None:
                 with contextlib.suppress(OSError):
                     each.close()
