@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import PreflightError
-from orchestrator.targets.docker import keeper
+from orchestrator.targets.docker import info, keeper, names
 from orchestrator.targets.docker.execution import ContainerTarget
 
 if TYPE_CHECKING:
@@ -37,8 +37,12 @@ class DockerTarget:
         return self.engine.api
 
     def find_keeper(self) -> None:
-        """Use the keeper that is there, started if it was stopped."""
-        found = keeper.find(self.api, self.spec.container, self.spec.name)
+        """Use the keeper that is there, started if it was stopped.
+
+        One that somebody removed is made again of the image that a container of a release has: in
+        it a switch that nobody confirmed is undone, for its timer went with the old one.
+        """
+        found = keeper.find(self.api, self.spec.container, self.spec.name) or self._made_again()
         self._keeper = None
         if found is not None:
             self._keeper = self.inside(found["Id"], user="0")
@@ -49,6 +53,16 @@ class DockerTarget:
         if self.keeper_image != image:
             keeper.renew(self.api, self.spec.container, image, self.spec.name, engine)
             self.find_keeper()
+
+    def _made_again(self) -> dict[str, Any] | None:
+        """A keeper made now, or one that was about to take its place; None without a release."""
+        api, name, host = self.api, self.spec.container, self.spec.name
+        if left := api.containers(all=True, filters=names.filters(name, "keeper")):
+            api.rename(left[0]["Id"], names.keeper(name))
+        elif left := api.containers(all=True, filters=names.filters(name, "engine")):
+            engine = info.engine_facts(api, self.spec)
+            keeper.make(api, name, left[0]["ImageID"], host, engine)
+        return keeper.find(api, name, host)
 
     def inside(self, container: str, user: str = "") -> ContainerTarget:
         """One of the host's containers as a target of its own; see ContainerTarget."""
