@@ -21,6 +21,7 @@ from orchestrator.errors import (
     OrchestrateError,
     PreflightError,
     ServiceError,
+    TransferError,
     UnreachableError,
 )
 from orchestrator.events import Progress
@@ -86,7 +87,8 @@ class ContainerService:
                     on_progress=self._progress,
                 )
             else:
-                self._image = images.find(api, source, host=host, allow_tag=True)
+                with contextlib.suppress(TransferError):  # what is there can be asked without it
+                    self._image = images.find(api, source, host=host, allow_tag=True)
             if self._target.keeper_image:
                 return
             if self._image is None:
@@ -398,7 +400,13 @@ class ContainerService:
                     return f"the container of {other.release} runs beside it"
             if found.name != self._name or found.restart != keeper.KEPT:
                 return f"its container, {found.name}, was not put in its place"
+            if "front" in self._compose(release).services and not self._front_runs():
+                return f"{names.front(self._name)}, which holds its ports, does not run"
         return ""
+
+    def _front_runs(self) -> bool:
+        found = keeper.inspect(self._target.api, names.front(self._name))
+        return found is not None and bool(found["State"]["Running"])
 
     def _compose(self, release: str) -> Compose:
         if release not in self._composed:
