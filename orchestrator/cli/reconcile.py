@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, host_options, one_line, pass_context, table
+from orchestrator.cli.common import (
+    Context,
+    allow_tag_option,
+    host_options,
+    one_line,
+    pass_context,
+    table,
+)
 from orchestrator.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +54,7 @@ def _finite(_ctx: click.Context, _param: click.Parameter, seconds: float) -> flo
 @click.option(
     "--forget", multiple=True, metavar="HOST", help="Drop what HOST waits for; repeatable."
 )
+@allow_tag_option
 @pass_context
 def command(
     context: Context,
@@ -56,6 +64,7 @@ def command(
     interval: float,
     only_list: bool,
     forget: tuple[str, ...],
+    allow_tag: bool,
 ) -> int:
     """Bring hosts that a deploy could not reach what they should have got.
 
@@ -69,7 +78,7 @@ def command(
     """
     if sum((watch, only_list, bool(forget))) > 1:
         raise UsageError("--watch, --list and --forget do not go together", hint="Choose one.")
-    work = Work(context, groups, limit, interval)
+    work = Work(context, groups, limit, interval, allow_tag=allow_tag)
     if forget:
         work.forget(forget)
         return 0
@@ -83,9 +92,16 @@ class Work:
     """The wishes that were chosen on the command line, and what became of their hosts."""
 
     def __init__(
-        self, context: Context, groups: tuple[str, ...], limit: str | None, interval: float
+        self,
+        context: Context,
+        groups: tuple[str, ...],
+        limit: str | None,
+        interval: float,
+        *,
+        allow_tag: bool,
     ) -> None:
         self.context = context
+        self.allow_tag = allow_tag
         self.groups = groups
         self.limit = limit
         self.interval = interval
@@ -185,7 +201,9 @@ class Work:
 
         hosts = [each.host for each in due if each.host is not None]
         settings = at_once(self.context.project.settings)
-        run, live = fleet.start(self.context, "reconcile", hosts, settings=settings)
+        run, live = fleet.start(
+            self.context, "reconcile", hosts, settings=settings, allow_tag=self.allow_tag
+        )
         wanted: dict[str, Wanted] = {}
         for each, host in zip(due, hosts, strict=True):
             wanted |= fleet.wanted(
