@@ -400,13 +400,15 @@ class ContainerService:
                     return f"the container of {other.release} runs beside it"
             if found.name != self._name or found.restart != keeper.KEPT:
                 return f"its container, {found.name}, was not put in its place"
-            if "front" in self._compose(release).services and not self._front_runs():
-                return f"{names.front(self._name)}, which holds its ports, does not run"
-        return ""
+            return self._trouble_of_front(release)
 
-    def _front_runs(self) -> bool:
-        found = keeper.inspect(self._target.api, names.front(self._name))
-        return found is not None and bool(found["State"]["Running"])
+    def _trouble_of_front(self, release: str) -> str:
+        name = names.front(self._name)
+        found = keeper.inspect(self._target.api, name)
+        runs = found is not None and found["State"]["Running"]
+        if runs or "front" not in self._compose(release).services:
+            return ""
+        return f"{name}, which holds its ports, does not run"
 
     def _compose(self, release: str) -> Compose:
         if release not in self._composed:
