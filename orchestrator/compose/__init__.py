@@ -17,12 +17,13 @@ from orchestrator.compose.document import (
     read,
     volumes,
 )
-from orchestrator.compose.interpolation import VARIABLE, filled
+from orchestrator.compose.interpolation import VARIABLES, alias, filled
 
 __all__ = [
-    "VARIABLE",
+    "VARIABLES",
     "Compose",
     "Resource",
+    "alias",
     "container",
     "container_name",
     "filled",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.compose import body
-from orchestrator.compose.interpolation import VARIABLE, filled, interpolated, strangers
+from orchestrator.compose.interpolation import VARIABLES, filled, interpolated, strangers
 from orchestrator.compose.values import BadValueError, pairs
 from orchestrator.errors import TemplateError
 from orchestrator.schema import SchemaProblem, load_yaml, place, problems, yaml_lines
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = "release"
 _SERVICES = "services"
+_WRITTEN = " and ".join(f"${{{name}}}" for name in VARIABLES)
 _INSTEAD = {
     "build": "Images are made before; name one with `image:`.",
     "configs": "What the engine reads belongs into the release.",
@@ -99,12 +100,12 @@ def container_name(compose: Compose, service: str) -> str:
     return name
 
 
-def networks(compose: Compose, service: str) -> dict[str, tuple[str, ...]]:
+def networks(compose: Compose, service: str, *, release: str) -> dict[str, tuple[str, ...]]:
     """The networks that the service joins, by Docker's names, each with the service's aliases.
 
     `container` has the first of them. None with `network_mode`.
     """
-    entry = interpolated(compose.services[service], _SAMPLE)
+    entry = interpolated(compose.services[service], release)
     return body.networks(entry, _names(compose.document))
 
 
@@ -175,13 +176,13 @@ def _supported(problem: SchemaProblem) -> SchemaProblem:
 
 def _dollar_mistakes(document: Any, text: str, source: str) -> Iterator[Mistake]:
     for path, written in strangers(document):
-        meant = did_you_mean(written.strip("${}"), [VARIABLE])
-        known = f"Write $$ for a dollar sign; the only variable is ${{{VARIABLE}}}."
+        meant = did_you_mean(written.strip("${}"), VARIABLES)
+        known = f"Write $$ for a dollar sign; the only variables are {_WRITTEN}."
         yield path, f"{written} is nothing that is filled in here", meant or known
     again = load_yaml(filled(text, _SAMPLE), source, error=TemplateError)
     if interpolated(again, "") != interpolated(document, _SAMPLE):
-        message = f"${{{VARIABLE}}} stands in a key or is written with YAML escapes"
-        yield (), message, f"Write ${{{VARIABLE}}} in a value, as it is."
+        message = f"one of {_WRITTEN} stands in a key or is written with YAML escapes"
+        yield (), message, "Write it in a value, as it is."
 
 
 def _mistakes(document: Mapping[str, Any]) -> Iterator[Mistake]:

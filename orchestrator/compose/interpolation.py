@@ -1,4 +1,4 @@
-"""`$` in a compose file: the release's id is filled in, nothing else."""
+"""`$` in a compose file: the release's id is filled in, and its alias; nothing else."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VARIABLE = "ORCHESTRATE_RELEASE"
+VARIABLES = ("ORCHESTRATE_RELEASE", "ORCHESTRATE_ALIAS")
 
-_OURS = rf"\$(?:\{{{VARIABLE}\}}|{VARIABLE}(?![A-Za-z0-9_]))"
+_NAME = "|".join(VARIABLES)
+_OURS = rf"\$(?:\{{(?:{_NAME})\}}|(?:{_NAME})(?![A-Za-z0-9_]))"
 _DOLLAR = re.compile(rf"(?P<double>\$\$)|(?P<ours>{_OURS})|(?P<other>\$\{{[^}}]*\}}?|\$\w*)")
 
 
+def alias(release: str) -> str:
+    """What the container of a release is called on the network of its host.
+
+    Short enough for a name in DNS: the last word of the id, 12 hex digits of the content.
+    """
+    return f"r-{release.rpartition('-')[2]}"
+
+
 def filled(text: str, release: str) -> str:
-    """A compose file's text with the id of its release in it; what Docker Compose can run.
+    """A compose file's text with its release's id and alias in it; what Docker Compose can run.
 
     `$$` stays doubled: Docker Compose makes one of it.
     """
-    return _DOLLAR.sub(lambda m: release if m["ours"] else m[0], text)
+    return _DOLLAR.sub(lambda m: _ours(m["ours"], release) if m["ours"] else m[0], text)
 
 
 def interpolated(document: Any, release: str) -> Any:
@@ -53,4 +62,8 @@ def strangers(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple
 def _value(match: re.Match[str], release: str) -> str:
     if match["double"]:
         return "$"
-    return release if match["ours"] else match[0]
+    return _ours(match["ours"], release) if match["ours"] else match[0]
+
+
+def _ours(written: str, release: str) -> str:
+    return alias(release) if written.strip("${}") == VARIABLES[1] else release

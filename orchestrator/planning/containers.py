@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = "/opt/orchestrate"  # in every container: the host's volume
 # Filled in by whoever uses the file: the release's id follows from the file's own digest.
-RELEASE = "${ORCHESTRATE_RELEASE}"
+RELEASE, ALIAS = (f"${{{name}}}" for name in compose.VARIABLES)
 BLUE_GREEN, RECREATE = "blue-green", "recreate"
 # While a release is verified: the old engine, the new one, and the smoke benchmark beside it.
 COPIES = 3
@@ -89,9 +89,10 @@ def compose_context(
     """The variables that only the compose template has; `$` is doubled in what may have one.
 
     `docker` (the profile's section), `container` (its name), `image` and `image_id`, `command` (a
-    list of words), `release` (a place holder for its id), `root`, `service` (the profile's),
-    `health` (the test of the health check), `health_timeout` (with its unit), `gpus` (none, nvidia
-    or cdi), `gpu_devices` (of cdi), `front_script` and `front_ports` (the ports it listens on).
+    list of words), `release` and `alias` (place holders for its id and its name on the network),
+    `root`, `service` (the profile's), `health` (the test of the health check), `health_timeout`
+    (with its unit), `gpus` (none, nvidia or cdi), `gpu_devices` (of cdi), `front_script` and
+    `front_ports` (the ports it listens on).
     """
     spec, there = profile.docker, facts.docker_engine
     health, seconds = profile.service.health, profile.service.timeout
@@ -104,6 +105,7 @@ def compose_context(
         "image_id": there.image_id,
         "command": [_literal(word) for word in command(engine, run_line)],
         "release": RELEASE,
+        "alias": ALIAS,
         "root": ROOT,
         "service": profile.service,
         "health": [_literal(word) for word in test],

@@ -327,7 +327,8 @@ def test_other_durations_and_sizes_are_refused_by_name(text):
 
 
 TOKENS = ("$", "$$", "${", "}", "a", " ", "_", "1", "'", "${ORCHESTRATE_RELEASE}")
-TEXTS = st.lists(st.sampled_from((*TOKENS, "$ORCHESTRATE_RELEASE")), max_size=8).map("".join)
+VARIABLES = ("$ORCHESTRATE_RELEASE", "${ORCHESTRATE_ALIAS}")
+TEXTS = st.lists(st.sampled_from((*TOKENS, *VARIABLES)), max_size=8).map("".join)
 
 
 @given(TEXTS, st.from_regex(r"r-[0-9a-f]{1,4}", fullmatch=True))

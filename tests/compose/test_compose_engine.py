@@ -205,7 +205,7 @@ networks: {{default: {{name: {docker_names}-a}}, outside: {{name: {docker_names}
     make_what_it_needs(docker_engine, compose)
     name = f"{docker_names}-ours"
     create(docker_engine, compose, name)
-    first, *others = networks(compose, "engine").items()
+    first, *others = networks(compose, "engine", release=RELEASE).items()
     for network, aliases in others:
         docker_engine.api.connect_container_to_network(name, network, aliases=list(aliases))
     joined = docker_engine.api.inspect_container(name)["NetworkSettings"]["Networks"]

@@ -39,7 +39,7 @@ def hint(text: str) -> str:
 def test_the_smallest_file():
     compose = parsed(SMALLEST)
     assert list(compose.services) == ["engine"]
-    assert networks(compose, "engine") == {}
+    assert networks(compose, "engine", release="r-1") == {}
     assert volumes(compose) == networks_of(compose) == {}
 
 
@@ -229,6 +229,21 @@ def test_filled():
     assert filled(text, "r-1") == "r-1 r-1 $${ORCHESTRATE_RELEASE} $$r-1"
 
 
+def test_the_alias_is_filled_in_like_the_release():
+    text = """services:
+  engine:
+    image: katago:1
+    networks: {go: {aliases: ['${ORCHESTRATE_ALIAS}']}}
+networks: {go: {external: true}}
+"""
+    release = "kata-9x9-v2-0123456789ab"
+    assert networks(parsed(text), "engine", release=release) == {"go": ("r-0123456789ab",)}
+    assert "aliases: ['r-0123456789ab']" in filled(text, release)
+    assert filled("$ORCHESTRATE_ALIAS $$ORCHESTRATE_ALIAS", release) == (
+        "r-0123456789ab $$ORCHESTRATE_ALIAS"
+    )
+
+
 def test_networks_come_by_priority_then_by_name():
     compose = parsed(
         """
@@ -240,7 +255,7 @@ networks: {a: {external: true}, m: {name: real-m}, z: {name: real-z, internal: t
 volumes: {v: {name: real-v, driver_opts: {size: 5}, labels: [a=b, c]}}
 """
     )
-    assert list(networks(compose, "engine").items()) == [
+    assert list(networks(compose, "engine", release="r-1").items()) == [
         ("real-m", ()),
         ("a", ()),
         ("real-z", ("one", "two")),

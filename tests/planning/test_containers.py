@@ -112,7 +112,11 @@ def test_docker_compose_reads_it_alike(host):
         text=True,
         capture_output=True,
         check=False,
-        env={**os.environ, "ORCHESTRATE_RELEASE": "kata-v1-0123456789ab"},
+        env={
+            **os.environ,
+            "ORCHESTRATE_RELEASE": "kata-v1-0123456789ab",
+            "ORCHESTRATE_ALIAS": "r-0123456789ab",
+        },
     )
     assert done.returncode == 0, done.stderr
     ours = yaml.safe_load(text.replace("${ORCHESTRATE_RELEASE}", "kata-v1-0123456789ab"))
@@ -189,9 +193,11 @@ def test_front_holds_ports_and_names():
     assert front["ports"] == ["127.0.0.1:8080:80", "[::1]:81:80"]
     assert front["networks"] == {"default": {"aliases": ["go"]}, "outside": {"aliases": ["go"]}}
     assert front["labels"] == {"orchestrate.container": "go", "orchestrate.role": "front"}
-    assert document["services"]["engine"]["networks"] == ["default"]
+    assert document["services"]["engine"]["networks"] == {
+        "default": {"aliases": ["${ORCHESTRATE_ALIAS}"]}
+    }
     assert document["networks"] == {
-        "default": {"name": "go"},
+        "default": {"name": "go", "external": True},
         "outside": {"name": "backend", "external": True},
     }
     assert {v["name"] for v in document["volumes"].values()} == {"go", "go-state"}

@@ -89,9 +89,7 @@ class Containers:
             names.RUN: run,
         }
         body["HostConfig"]["RestartPolicy"] = {"Name": "no"}
-        made = self._create(
-            compose, "engine", body, names.waiting(self._name, release), names.alias(release)
-        )
+        made = self._create(compose, "engine", body, names.waiting(self._name, release), release)
         wanted = body["Labels"].get(names.IMAGE, "")
         if wanted and made["Image"] != wanted:
             self.remove(_container(made))
@@ -157,7 +155,9 @@ class Containers:
             return
         body = composition.container(compose, "front", release=release)
         definition = hashlib.sha256(
-            json.dumps([body, composition.networks(compose, "front")], sort_keys=True).encode()
+            json.dumps(
+                [body, composition.networks(compose, "front", release=release)], sort_keys=True
+            ).encode()
         ).hexdigest()
         if found is not None and found["Config"]["Labels"].get(DEFINITION) == definition:
             if not found["State"]["Running"]:
@@ -169,7 +169,7 @@ class Containers:
             **names.labels(self._name, "front"),
             DEFINITION: definition,
         }
-        made = self._create(compose, "front", body, names.front(self._name))
+        made = self._create(compose, "front", body, names.front(self._name), release)
         try:
             self.start(_container(made))
         except ServiceError:
@@ -202,16 +202,11 @@ class Containers:
                 self._api.remove_container(each["Id"], force=True)
 
     def _create(
-        self, compose: Compose, service: str, body: dict[str, Any], name: str, alias: str = ""
+        self, compose: Compose, service: str, body: dict[str, Any], name: str, release: str
     ) -> dict[str, Any]:
         """A container and the networks that it is in, as the engine describes it."""
-        networks = composition.networks(compose, service)
+        networks = composition.networks(compose, service, release=release)
         self._ensure_networks(compose)
-        for network, aliases in networks.items():
-            endpoint = {"Aliases": [*aliases, *([alias] if alias else [])]}
-            configured = body.get("NetworkingConfig", {}).get("EndpointsConfig", {})
-            if network in configured:
-                configured[network] = endpoint
         try:
             made = keeper.create(self._api, body, name)
         except ImageNotFound as exc:
@@ -227,9 +222,7 @@ class Containers:
         joined = set(body.get("NetworkingConfig", {}).get("EndpointsConfig", {}))
         for network, aliases in networks.items():
             if network not in joined:
-                self._api.connect_container_to_network(
-                    made["Id"], network, aliases=[*aliases, *([alias] if alias else [])]
-                )
+                self._api.connect_container_to_network(made["Id"], network, aliases=list(aliases))
         found: dict[str, Any] = self._api.inspect_container(made["Id"])
         return found
 
@@ -237,7 +230,7 @@ class Containers:
         for network in composition.networks_of(compose).values():
             if self._api.networks(names=[f"^{network.name}$"]):
                 continue
-            if network.external:
+            if network.external and network.name != self._name:
                 raise ServiceError(
                     f"{self._host}: its Docker Engine has no network '{network.name}'",
                     code="no_network",

@@ -58,8 +58,3 @@ def short(release: str) -> str:
 def waiting(container: str, release: str) -> str:
     """The container of a release that is not the active one."""
     return f"{container}-{short(release)}"
-
-
-def alias(release: str) -> str:
-    """What the front calls the container of a release on their network."""
-    return f"r-{short(release)}"
