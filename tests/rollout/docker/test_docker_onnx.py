@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import urllib.request
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from tests.project import FleetProject
 from tests.proxy import random_loopback_address
 from tests.rollout.docker_project import docker_vars
 from tests.sshd import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
 
