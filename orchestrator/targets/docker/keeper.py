@@ -102,10 +102,14 @@ def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
 
 
 def make(api: APIClient, container: str, image: str, host: str, engine: DockerEngine) -> None:
-    """A keeper that runs, made now with its volumes."""
+    """A keeper that runs, made now with its volumes.
+
+    Raises PreflightError where one of them is there and somebody else's.
+    """
     for volume in (container, names.state_volume(container)):
         with contextlib.suppress(NotFound):
-            api.inspect_volume(volume)
+            if not names.is_ours(api.inspect_volume(volume), container):
+                raise name_taken(host, volume, "volume")
             continue
         api.create_volume(volume, labels={names.CONTAINER: container})
     started(api, container, names.keeper(container), image, host, engine)
@@ -117,7 +121,9 @@ def renew(api: APIClient, container: str, image: str, host: str, engine: DockerE
     The old one goes when the new one runs. Raises CommandError, and the old one stays.
     """
     name, new = names.keeper(container), f"{names.keeper(container)}-new"
-    if inspect(api, new) is not None:
+    if (left := inspect(api, new)) is not None:
+        if not names.is_ours(left, container):
+            raise name_taken(host, new)
         api.remove_container(new, force=True)
     started(api, container, new, image, host, engine)
     api.remove_container(name, force=True)
@@ -139,9 +145,11 @@ def started(
         try:
             made = create(api, body(container, image, role=role, gpus=gpus), name)
         except APIError as exc:
-            if exc.status_code == CONFLICT:
+            if exc.status_code != CONFLICT:
+                raise
+            made = inspect(api, name) or {}
+            if not names.is_ours(made, container):  # else another command made it just now
                 raise name_taken(host, name) from exc
-            raise
         try:
             start(api, made["Id"], host)
         except CommandError:
@@ -182,10 +190,10 @@ def inspect(api: APIClient, container: str) -> dict[str, Any] | None:
     return found
 
 
-def name_taken(host: str, name: str) -> PreflightError:
-    """The error for a container of somebody else that bears a name of ours; it is never removed."""
+def name_taken(host: str, name: str, kind: str = "container") -> PreflightError:
+    """The error for what is somebody else's and bears a name of ours; it is never removed."""
     return PreflightError(
-        f"{host}: a container that is not orchestrate's is called '{name}'",
+        f"{host}: a {kind} that is not orchestrate's is called '{name}'",
         code="name_taken",
         hint="Rename or remove it, or give this host another orchestrate_container.",
     )
