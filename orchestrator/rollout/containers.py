@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from orchestrator.targets.docker.target import DockerTarget
 
 POLL = 0.5
+UNHEALTHY = "unhealthy"  # as the Docker Engine says it
 NOT_KEPT = "no"
 ENDING = 20.0  # seconds that an engine gets to end when another needs the machine for itself
 
@@ -162,13 +163,16 @@ class ContainerService:
         if active is not None:
             kept = self._begun(active)
             containers.restart_policy(kept, keeper.KEPT)
-        for other in containers.all():
-            if other.release == active:
-                continue
+        # Somebody may have started an old compose file by hand: one for each release is enough.
+        others = [each for each in containers.all() if kept is None or each.id != kept.id]
+        others.sort(key=lambda each: each.name != names.waiting(self._name, each.release))
+        places = {release for release in present.releases if release != active}
+        for other in others:
             containers.restart_policy(other, NOT_KEPT)
             if other.running:
                 containers.stop(other)
-            if other.release in present.releases:
+            if other.release in places:
+                places.remove(other.release)
                 containers.rename(other, names.waiting(self._name, other.release))
             else:
                 removed.append(other)
@@ -212,7 +216,7 @@ class ContainerService:
             containers.start(found)
         return found
 
-    def start(self, release: Release, back: str | None) -> None:
+    def start(self, release: Release, back: str | None, *, mended: bool) -> None:
         """See Service: beside the container that still answers, or after that one ended."""
         session, containers = self._session, self._containers
         with explained(session.spec):
@@ -223,7 +227,8 @@ class ContainerService:
                 self._mark("alone")
                 self._await_end(others)
             found = containers.of(release.id)
-            if found is not None and found.running and back == release.id:
+            again = mended or (found is not None and found.health == UNHEALTHY)
+            if found is not None and found.running and back == release.id and again:
                 session.enter("activate", release.id, "its container is started anew")
                 containers.stop(found)
             else:
@@ -366,7 +371,7 @@ class ContainerService:
         now = self._containers.refresh(container)
         if now is None or not now.running or now.begun != container.begun:
             raise self._ended(now)
-        if now.health == "unhealthy":
+        if now.health == UNHEALTHY:
             raise ServiceError(
                 f"{self._session.name}: its container became unhealthy: {self._unhealthy(now)}",
                 code="unhealthy",
@@ -393,7 +398,7 @@ class ContainerService:
                 return "its container is gone"
             if not found.running:
                 return f"its container ended: {self._containers.last_words(found)}"
-            if found.health == "unhealthy":
+            if found.health == UNHEALTHY:
                 return f"its container is unhealthy: {self._unhealthy(found)}"
             for other in self._containers.all():
                 if other.running and other.release != release:

@@ -131,9 +131,27 @@ def test_plain_docker_compose_runs_the_same(
     assert [docker_engine.api.inspect_container(each)["Id"] for each in both] == made
     hears(port, "good one")
 
+    old = tmp_path / "old.yml"
+    old.write_bytes(file.read_bytes())
     second = project.run("deploy", "--yes", "--model", "words@v2")
     assert (second.code, second.statuses()) == (0, {"gpu-1": "deployed"}), second.stderr
     hears(port, "good two")
+
+    # An old file starts what waits for its turn, and what runs is put right again.
+    for container in both:
+        docker_engine.api.remove_container(container, force=True)
+    docker_compose(docker_engine, old, "up", "-d")
+    (status,) = project.run("status").hosts.values()
+    assert (status["state"], status["active"]) == ("drift", "words@v2")
+    assert any("the service is down" in note for note in status["notes"])
+    mended = project.run("deploy", "--yes", "--model", "words@v2")
+    assert mended.code == 0, mended.stderr
+    hears(port, "good two")
+    running = docker_engine.api.inspect_container(docker_names)["Config"]["Labels"]
+    assert running[names.RELEASE] == second.hosts["gpu-1"]["release"]
+    label = names.filters(docker_names, "engine")
+    assert len(docker_engine.api.containers(all=True, filters=label)) == 2
+
     back = project.run("rollback", "--yes")
     assert (back.code, back.statuses()) == (0, {"gpu-1": "rolled_back"}), back.stderr
     hears(port, "good one")
