@@ -43,8 +43,11 @@ class Service(Protocol):
         A `patient` one waits until that is well. What went wrong, in one line; empty when nothing.
         """
 
-    def start(self, release: Release, back: str | None) -> None:
-        """Have the release run that was just activated, and wait until it is well."""
+    def start(self, release: Release, back: str | None, *, mended: bool) -> None:
+        """Have the release run that was just activated, and wait until it is well.
+
+        One that is `mended` was active before, with files that were damaged.
+        """
 
     def target(self, release: str) -> Target:
         """Where the smoke benchmark of the release is run."""
@@ -84,7 +87,7 @@ class CommandService:
         """See Service."""
         return ""
 
-    def start(self, release: Release, back: str | None) -> None:  # noqa: ARG002 - the seam
+    def start(self, release: Release, back: str | None, *, mended: bool) -> None:  # noqa: ARG002
         """See Service."""
         if not release.has_service:
             return

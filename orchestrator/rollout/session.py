@@ -217,9 +217,12 @@ class HostSession:
         )
         self.ask(script)
 
-    def serve(self, release: Release, back: str | None) -> None:
-        """Have the active release run, which a switch would undo to `back`; raises ServiceError."""
-        self.service.start(release, back)
+    def serve(self, release: Release, back: str | None, *, mended: bool) -> None:
+        """Have the active release run, which would go back to `back`; raises ServiceError.
+
+        `mended` as for Service.start.
+        """
+        self.service.start(release, back, mended=mended)
 
     def take_over(self, release: Release, back: str | None) -> None:
         """Have the release answer that runs and was verified; raises ServiceError."""

@@ -17,6 +17,7 @@ from orchestrator.errors import (
     VerifyError,
 )
 from orchestrator.history.records import LOST_IN_SWITCH, BenchmarkKey
+from orchestrator.planning.diff import damage
 from orchestrator.planning.garbage import superseded
 from orchestrator.planning.way_back import way_back
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
@@ -72,7 +73,7 @@ def _confirm(surveyed: Surveyed, release: Release, done: Status, back: str | Non
     """Verify the release that is active but unconfirmed, and commit it or go back."""
     session, result = surveyed.session, None
     try:
-        session.serve(release, back)
+        session.serve(release, back, mended=bool(damage(surveyed.present)))
         result = verify_release(surveyed, release)
         if result.verdict is Verdict.PASS:
             session.take_over(release, back)
