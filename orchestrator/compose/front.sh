@@ -5,7 +5,7 @@
 # While a switch is unconfirmed that is the release before it, until the new one was verified
 # (lock/armed-<run>/serving); otherwise the one that `current` points at.
 cat >/tmp/answer <<'END'
-while :; do
+for try in 1 2 3; do # a file of a switch that cannot be read tells nothing
     release= unconfirmed=
     for switch in lock/armed-*/switch lock/fired-*/switch; do
         { read -r new back _ <"$switch"; } 2>/dev/null || continue
@@ -15,8 +15,8 @@ while :; do
     [ -z "$unconfirmed" ] || break
     release=$(readlink current)
     release=${release#releases/}
-    set -- "$1" lock/armed-*/switch
-    [ -e "$2" ] || break # else a switch began just now
+    set -- "$1" lock/armed-*/switch lock/fired-*/switch
+    [ -e "$2" ] || [ -e "$3" ] || break # else a switch began, or was undone, just now
 done
 case $release in '' | -) exit 1 ;; esac
 exec socat -t 86400 FD:0,shut-down "TCP:r-${release##*-}:$1"

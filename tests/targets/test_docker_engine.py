@@ -221,13 +221,14 @@ def test_the_engines_own_words_are_told_in_one_line(docker_engine):
     assert "\n" not in caught.value.message
 
 
-def test_what_is_not_found_is_left_to_the_caller(docker_engine):
+def test_what_somebody_removed_is_told(docker_engine):
     spec = spec_of(docker_engine.url)
-    with open_engine(spec) as engine:
-        with pytest.raises(docker.errors.NotFound), explained(spec):
-            engine.api.inspect_container("no-such-container")
-        with pytest.raises(docker.errors.ImageNotFound), explained(spec):
-            engine.api.inspect_image("no-such-image")
+    with (
+        open_engine(spec) as engine,
+        pytest.raises(CommandError, match=r"^box-1: .*no-such-container"),
+        explained(spec),
+    ):
+        engine.api.inspect_container("no-such-container")
 
 
 def test_a_local_file_that_is_missing_is_no_trouble_of_the_engine(tmp_path):

@@ -33,12 +33,12 @@ _OTHER_NAME = {62, 64}
 def explained(spec: ConnectionSpec, doing: str = "") -> Iterator[None]:
     """Turn what goes wrong between us and the engine into an error of ours.
 
-    `doing` says what was tried, as in `creating the container`. NotFound passes unchanged, and so
-    do errors of local files.
+    `doing` says what was tried, as in `creating the container`. Errors of local files pass
+    unchanged.
     """
     try:
         yield
-    except (OrchestrateError, docker.errors.NotFound):
+    except OrchestrateError:
         raise
     except docker.errors.APIError as exc:
         raise CommandError(f"{_what(spec, doing)}: {_said(exc)}", code="docker_refused") from exc
