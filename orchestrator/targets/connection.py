@@ -16,6 +16,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from orchestrator.errors import InventoryError
 from orchestrator.fleet.image import HINT as IMAGE_HINT
 from orchestrator.fleet.image import ImageSource, image_source
+from orchestrator.fleet.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +169,7 @@ def _through_ssh(spec: ConnectionSpec, engine: str) -> ConnectionSpec:
         port = 0
     if not url.hostname or port == 0 or url.path.strip("/") or url.password:
         raise InventoryError(
-            f"{spec.name}: orchestrate_docker_host is '{engine}'",
+            f"{spec.name}: orchestrate_docker_host is '{without_password(engine)}'",
             hint="Write ssh://user@host or ssh://user@host:port.",
         )
     return replace(

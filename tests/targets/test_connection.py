@@ -101,3 +101,14 @@ def test_an_error_about_a_password_does_not_show_it(name, secret):
     said = "".join(traceback.format_exception(caught.value))
     assert "w0rd" not in said + caught.value.hint
     assert "{% raw %}" in caught.value.hint
+
+
+def test_an_error_about_a_docker_host_does_not_show_a_password():
+    variables = {
+        "ansible_connection": "docker",
+        "orchestrate_docker_host": "ssh://admin:hunter2@box",
+        "orchestrate_image": "sha256:" + "0" * 64,
+    }
+    with pytest.raises(InventoryError, match=r"ssh://admin:\*\*\*@box") as caught:
+        connection_spec(Host("gpu-1", (), variables))
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.errors import InventoryError
 from orchestrator.fleet.image import HINT as IMAGE_HINT
 from orchestrator.fleet.image import image_source
+from orchestrator.fleet.urls import without_password
 from orchestrator.listing import names
 
 if TYPE_CHECKING:
@@ -74,17 +75,18 @@ def _of_docker_host(host: Host) -> Iterator[Mistake]:
             yield Mistake(host.name, "", "", f"Docker host '{host.name}' has no {name}", hint)
     engine, image = _text(host, ENGINE), _text(host, IMAGE)
     scheme, is_url, _ = engine.partition("://")
+    shown = without_password(engine)
     if _PLAIN.match(engine):
         yield Mistake(
             host.name,
             ENGINE,
             engine,
-            f"{ENGINE} is '{engine}', plain TCP: whoever gets there is root on that machine",
+            f"{ENGINE} is '{shown}', plain TCP: whoever gets there is root on that machine",
             "Give the Docker Engine certificates (docs/docker-certificates.md) and write "
             "tcp://host:2376; or write ssh://user@host.",
         )
     elif is_url and scheme not in _WAYS and "{{" not in engine:
-        message = f"{ENGINE} is '{engine}': '{scheme}' is no way to a Docker Engine here"
+        message = f"{ENGINE} is '{shown}': '{scheme}' is no way to a Docker Engine here"
         yield Mistake(host.name, ENGINE, engine, message, _WAYS_HINT)
     if image and "{{" not in image:
         try:

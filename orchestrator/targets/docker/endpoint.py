@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import ssl
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from orchestrator.errors import InventoryError
+from orchestrator.fleet.urls import without_password
 from orchestrator.listing import names
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _WAYS = "unix:///PATH, ssh://user@host, tcp://host:2376, or the name of a docker
 _SOCKET = "unix:///var/run/docker.sock"
 _TLS_PORT = 2376
 _PLAIN_PORT = 2375
-_PASSWORD = re.compile(r"(://[^/@:]*):[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +58,9 @@ def endpoint(spec: ConnectionSpec) -> Endpoint:
     """
     url = spec.docker_host
     if "://" in url:
-        return _at(spec, url, _shown(url), None)
+        return _at(spec, url, without_password(url), None)
     url, folder = _context(spec, url)
-    return _at(spec, url, f"{_shown(url)} of docker context '{spec.docker_host}'", folder)
-
-
-def _shown(url: str) -> str:
-    """The URL without a password that it may hold."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    return _at(spec, url, f"{without_password(url)} of docker context '{spec.docker_host}'", folder)
 
 
 def _at(spec: ConnectionSpec, url: str, shown: str, certificates: Path | None) -> Endpoint:

@@ -83,6 +83,12 @@ MISTAKES = {
         "NAME@sha256:DIGEST",
     ),
     "docker_plain": (DOCKER + "tcp://box:2375\n", 6, "plain TCP", "docs/docker-certificates.md"),
+    "docker_password": (
+        DOCKER + "tcp://me:hunter2@box:2375\n",
+        6,
+        "'tcp://me:***@box:2375'",
+        "ssh:",
+    ),
     "docker_http": (DOCKER + "http://box:2376\n", 6, "plain TCP", "docs/docker-certificates.md"),
     "docker_way": (DOCKER + "npipe://x\n", 6, "'npipe' is no way", "unix:///"),
     "docker_image": (
