@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -139,7 +140,9 @@ class Containers:
 
     def last_words(self, container: Container) -> str:
         """How it ended, and the last that it printed."""
-        log = self._api.logs(container.id, tail=LOG_LINES).decode(errors="replace")
+        log = ""
+        with contextlib.suppress(APIError):  # not every log can be read, and it may be gone by now
+            log = self._api.logs(container.id, tail=LOG_LINES).decode(errors="replace")
         lines = [line for line in log.splitlines() if line.strip()]
         said = f": {one_line(lines[-1])}" if lines else ""
         return f"exit {container.exit_code}{said}"
@@ -149,20 +152,19 @@ class Containers:
 
         One that runs as it should is left alone. Raises ServiceError, a port being taken say.
         """
-        found = keeper.inspect(self._api, names.front(self._name))
         if "front" not in compose.services:
             self.let_go_of_ports()
             return
+        found = keeper.inspect(self._api, names.front(self._name))
         body = composition.container(compose, "front", release=release)
-        definition = hashlib.sha256(
-            json.dumps(
-                [body, composition.networks(compose, "front", release=release)], sort_keys=True
-            ).encode()
-        ).hexdigest()
-        if found is not None and found["Config"]["Labels"].get(DEFINITION) == definition:
-            if not found["State"]["Running"]:
+        joined = composition.networks(compose, "front", release=release)
+        definition = _definition(compose, body, joined)
+        if found is not None and _is_as(found, definition, joined):
+            if found["State"]["Running"]:
+                return
+            with contextlib.suppress(ServiceError):  # else one that is made anew may start
                 self.start(_container(found))
-            return
+                return
         self.let_go_of_ports()
         body["Labels"] = {
             **(body.get("Labels") or {}),
@@ -175,6 +177,15 @@ class Containers:
         except ServiceError:
             self.remove(_container(made))
             raise
+
+    def front_trouble(self) -> str:
+        """Why the front does not run, in one line; empty where it does."""
+        found = keeper.inspect(self._api, names.front(self._name))
+        if found is None:
+            return "somebody removed it"
+        if found["State"]["Running"] and not found["State"]["Restarting"]:
+            return ""
+        return self.last_words(_container(found))
 
     def let_go_of_ports(self) -> None:
         """Remove the front, if there is one."""
@@ -262,6 +273,31 @@ class Containers:
             hint = f"Look at the disk: orchestrate facts --limit {self._host} --refresh"
             code = "space"
         return ServiceError(f"{self._host}: the container is refused: {said}", code=code, hint=hint)
+
+
+def _definition(
+    compose: Compose, body: Mapping[str, Any], joined: Mapping[str, tuple[str, ...]]
+) -> str:
+    """What tells one front from the next.
+
+    The host's own image is left out: what a front does is its script, so it stays, and with it
+    every connection, when the engine comes in a new image.
+    """
+    services, told = compose.services, dict(body)
+    if services["front"].get("image") == services["engine"].get("image"):
+        del told["Image"]
+    return hashlib.sha256(json.dumps([told, joined], sort_keys=True).encode()).hexdigest()
+
+
+def _is_as(found: Mapping[str, Any], definition: str, joined: Mapping[str, object]) -> bool:
+    """Whether a front is as it should be, but for having been stopped."""
+    labels, state = found["Config"]["Labels"] or {}, found["State"]
+    there = found["NetworkSettings"]["Networks"]
+    return bool(
+        labels.get(DEFINITION) == definition
+        and joined.keys() <= there.keys()
+        and not state["Restarting"]
+    )
 
 
 def _container(found: Mapping[str, Any]) -> Container:
