@@ -17,6 +17,7 @@ from urllib.parse import quote
 from orchestrator import compose as composition
 from orchestrator.errors import (
     CommandError,
+    HaltedError,
     LockedError,
     OrchestrateError,
     PreflightError,
@@ -151,7 +152,7 @@ class ContainerService:
         try:
             with explained(self._session.spec):
                 self._settle(present, patient=patient)
-        except (UnreachableError, LockedError):
+        except (UnreachableError, LockedError, HaltedError):
             raise
         except OrchestrateError as exc:
             return one_line(exc.message)
@@ -210,9 +211,14 @@ class ContainerService:
         """The container of a release, made if it is gone and started if it does not run."""
         containers = self._containers
         found = containers.of(release)
+        if found is not None and not found.running:
+            try:
+                containers.start(found)
+            except ServiceError:  # its network is another one by now, say
+                containers.remove(found)
+                found = None
         if found is None:
             found = containers.make(release, self._compose(release), self._session.run.id)
-        if not found.running:
             containers.start(found)
         return found
 
@@ -278,7 +284,7 @@ class ContainerService:
                 if time.monotonic() >= deadline:
                     containers.stop(other)
                     break
-                self._session.run.halted.wait(POLL)
+                self._session.pause(POLL)
 
     def _engine_runs(self, container: Container) -> bool:
         now = self._containers.refresh(container)
@@ -306,7 +312,7 @@ class ContainerService:
                     code="unhealthy",
                     hint=f"Its own words: docker logs {now.name}",
                 )
-            self._session.run.halted.wait(POLL)
+            self._session.pause(POLL)
 
     def _ended(self, container: Container | None) -> ServiceError:
         said = "somebody removed it"
@@ -351,7 +357,7 @@ class ContainerService:
             found = containers.of(release.id)
             if found is None or not found.running:
                 raise self._ended(found)
-            containers.hold_ports(self._compose(release.id), release.id)
+            front = containers.hold_ports(self._compose(release.id), release.id)
             self._mark("serving")
             told = f"it answers; watched for {spec.watch:g} s"
             session.enter("verify", release.id, told)
@@ -360,7 +366,9 @@ class ContainerService:
                 if passed >= spec.watch and not self._connections(back, release.id):
                     break
                 self._still_well(found)
-                session.run.halted.wait(POLL)
+                self._check_front(front)
+                session.pause(POLL)
+            self._check_front(front)
 
     def _connections(self, back: str | None, release: str) -> int:
         if back is None or back == release:
@@ -377,6 +385,18 @@ class ContainerService:
                 code="unhealthy",
                 hint=f"Its own words: docker logs {now.name}",
             )
+
+    def _check_front(self, front: Container | None) -> None:
+        now = front and self._containers.refresh(front)
+        if front is None or (now is not None and now.running and now.begun == front.begun):
+            return
+        said = "somebody removed it" if now is None else self._containers.last_words(now)
+        raise ServiceError(
+            f"{self._session.name}: {front.name}, which holds its ports, ended: {said}",
+            code="front_ended",
+            hint=f"Its own words: docker logs {front.name}. With ports the image needs socat, or "
+            "`docker.front` of the profile names one that has it.",
+        )
 
     def confirm(self, release: Release) -> None:
         """See Service: from now on the engine starts it again by itself."""
@@ -408,12 +428,11 @@ class ContainerService:
             return self._trouble_of_front(release)
 
     def _trouble_of_front(self, release: str) -> str:
-        name = names.front(self._name)
-        found = keeper.inspect(self._target.api, name)
-        runs = found is not None and found["State"]["Running"]
-        if runs or "front" not in self._compose(release).services:
+        if "front" not in self._compose(release).services:
             return ""
-        return f"{name}, which holds its ports, does not run"
+        said = self._containers.front_trouble()
+        name = names.front(self._name)
+        return f"{name}, which holds its ports, does not run: {said}" if said else ""
 
     def _compose(self, release: str) -> Compose:
         if release not in self._composed:

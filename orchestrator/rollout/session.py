@@ -384,6 +384,11 @@ class HostSession:
             self.run.halted.wait(RECONNECT_PAUSE)
         raise  # noqa: PLE0704 - what the caller handles
 
+    def pause(self, seconds: float) -> None:
+        """Wait; raises HaltedError where everything has to stop at once."""
+        self.run.halted.wait(seconds)
+        self._check_halted()
+
     def halt(self) -> None:
         """Stop what runs on the host, undo what is unconfirmed there, and hang up; never raises.
 

@@ -147,24 +147,21 @@ class Containers:
         said = f": {one_line(lines[-1])}" if lines else ""
         return f"exit {container.exit_code}{said}"
 
-    def hold_ports(self, compose: Compose, release: str) -> None:
-        """Have the front run as the compose file says, or not at all where it names none.
+    def hold_ports(self, compose: Compose, release: str) -> Container | None:
+        """The front, which runs as the compose file says; None where that names none.
 
         One that runs as it should is left alone. Raises ServiceError, a port being taken say.
         """
         if "front" not in compose.services:
             self.let_go_of_ports()
-            return
+            return None
         found = keeper.inspect(self._api, names.front(self._name))
         body = composition.container(compose, "front", release=release)
         joined = composition.networks(compose, "front", release=release)
         definition = _definition(compose, body, joined)
         if found is not None and _is_as(found, definition, joined):
-            if found["State"]["Running"]:
-                return
             with contextlib.suppress(ServiceError):  # else one that is made anew may start
-                self.start(_container(found))
-                return
+                return self._begun(_container(found))
         self.let_go_of_ports()
         body["Labels"] = {
             **(body.get("Labels") or {}),
@@ -173,10 +170,16 @@ class Containers:
         }
         made = self._create(compose, "front", body, names.front(self._name), release)
         try:
-            self.start(_container(made))
+            return self._begun(_container(made))
         except ServiceError:
             self.remove(_container(made))
             raise
+
+    def _begun(self, container: Container) -> Container:
+        if container.running:
+            return container
+        self.start(container)
+        return self.refresh(container) or container
 
     def front_trouble(self) -> str:
         """Why the front does not run, in one line; empty where it does."""
