@@ -36,11 +36,11 @@ HOW_TO_GET_COMPOSE = "apt-get install docker-compose"
 
 
 def docker_compose(engine: Dockerd, file: Path, *words: str) -> str:
-    """What Docker Compose prints, with a project's name of its own."""
+    """What Docker Compose prints; the project is called as the file."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKER_", "COMPOSE_"))}
     program = needs_program("docker-compose", HOW_TO_GET_COMPOSE)
     done = subprocess.run(
-        [program, "-p", "x", "-f", file, *words],
+        [program, "-p", file.stem, "-f", file, *words],
         env=variables | engine.environment(),
         capture_output=True,
         text=True,
