@@ -124,7 +124,8 @@ class DockerEngine:
     `runtimes` are the names that a container may ask for, `cdi` the devices that CDI offers, such
     as `nvidia.com/gpu=all`. `container` is the name of the container that runs the active release,
     and of its volume. `image` is the reference that compose files get, `image_id` what it stands
-    for there; the software that other facts tell of is that of the image.
+    for there; the software that other facts tell of is that of the image. `arch` is the machine's,
+    as the kernel names it, `image_arch` the image's, as Docker does.
     """
 
     version: str = ""
@@ -137,6 +138,7 @@ class DockerEngine:
     image: str = ""
     image_id: str = ""
     image_arch: str = ""
+    arch: str = ""
 
     @property
     def offers_gpus(self) -> bool:

@@ -13,7 +13,7 @@ from orchestrator.planning.select import DISK_RESERVE_MB, MIB, memory_needed_mb
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.facts import DockerEngine, Facts
     from orchestrator.planning.diff import HostPlan
 
 # Room for the texts, the lock, the audit log and what a file system needs for itself.
@@ -64,7 +64,7 @@ def preflight(plan: HostPlan, facts: Facts, *, now: float) -> tuple[Problem, ...
         *_permission(facts),
         *_runtime(plan, facts),
         *_gpu_runtime(plan, facts),
-        *_architecture(facts),
+        *foreign_image(facts.docker_engine, facts.arch),
         *_space(plan, facts),
         *_inodes(plan, facts),
         *_memory(plan, facts),
@@ -124,14 +124,13 @@ def _gpu_runtime(plan: HostPlan, facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _architecture(facts: Facts) -> Iterator[Problem]:
-    """A 32-bit image runs on the 64-bit machines of its family."""
-    image, machine = facts.docker_engine.image_arch, facts.arch
-    family = ARCHITECTURES.get(machine, (machine,))
-    if is_docker(facts) and image and machine and image not in family:
+def foreign_image(engine: DockerEngine, machine: str) -> Iterator[Problem]:
+    """What speaks against an image for other machines; a 32-bit one runs on those of its family."""
+    image, family = engine.image_arch, ARCHITECTURES.get(machine, (machine,))
+    if image and machine and image not in family:
         yield Problem(
             "wrong_architecture",
-            f"the image {facts.docker_engine.image} is for {image}, the machine is {machine}",
+            f"the image {engine.image} is for {image}, the machine is {machine}",
             f"Name an image for {family[0]} with orchestrate_image.",
             blocks=True,
         )

@@ -18,6 +18,8 @@ from orchestrator import compose as composition
 from orchestrator.errors import (
     CommandError,
     HaltedError,
+    HostError,
+    InventoryError,
     LockedError,
     OrchestrateError,
     PreflightError,
@@ -31,6 +33,7 @@ from orchestrator.fleet import probe
 from orchestrator.fleet.image import image_source
 from orchestrator.last_words import one_line
 from orchestrator.planning.containers import RECREATE, strategy
+from orchestrator.planning.preflight import foreign_image, preflight_error
 from orchestrator.planning.release import COMPOSE
 from orchestrator.targets import commands
 from orchestrator.targets.docker import images, info, keeper, names
@@ -89,8 +92,11 @@ class ContainerService:
                     on_progress=self._progress,
                 )
             else:
-                with contextlib.suppress(TransferError):  # what is there can be asked without it
+                try:
                     self._image = images.find(api, source, host=host, allow_tag=True)
+                except (InventoryError, TransferError):
+                    if not self._target.keeper_image:  # else what is there can be asked without it
+                        raise
             if self._target.keeper_image:
                 return
             if self._image is None:
@@ -101,9 +107,21 @@ class ContainerService:
                     hint=f"`orchestrate plan --limit {host}` brings it, and changes nothing that "
                     "runs.",
                 )
-            engine = info.engine_facts(api, session.spec)
-            keeper.make(api, self._name, self._image.id, host, engine)
+            keeper.make(api, self._name, self._image.id, host, self._engine(self._image))
             self._target.find_keeper()
+
+    def _engine(self, image: Image) -> DockerEngine:
+        """The engine's facts, with the image that is about to run there; raises PreflightError."""
+        session = self._session
+        engine = replace(
+            info.engine_facts(self._target.api, session.spec),
+            image=image.reference,
+            image_id=image.id,
+            image_arch=image.arch,
+        )
+        if refused := preflight_error(session.name, foreign_image(engine, engine.arch)):
+            raise refused
+        return engine
 
     def _progress(self, done: int, total: int) -> None:
         session = self._session
@@ -114,15 +132,23 @@ class ContainerService:
     def facts(self, surveyed: str) -> Facts:
         """See Service: of the image that is wanted, which the keeper may not have yet."""
         spec, image = self._session.spec, self._image
+        warnings: list[str] = []
         with explained(spec):
-            engine = info.engine_facts(self._target.api, spec)
-            if image is not None and image.id != self._target.keeper_image:
-                surveyed = self._probed(image, engine)
+            try:
+                if image is None:
+                    engine = info.engine_facts(self._target.api, spec)
+                else:
+                    engine = self._engine(image)
+                    if image.id != self._target.keeper_image:
+                        surveyed = self._probed(image, engine)
+            except HostError as exc:
+                if self._session.run.images == "bring":
+                    raise
+                # What runs can be asked, and put back, whatever image is wanted by now.
+                engine = info.engine_facts(self._target.api, spec)
+                warnings.append(f"the image that is wanted does not run: {one_line(exc.message)}")
         facts = probe.parse(surveyed)
-        if image is not None:
-            engine = replace(
-                engine, image=image.reference, image_id=image.id, image_arch=image.arch
-            )
+        facts = replace(facts, warnings=(*facts.warnings, *warnings))
         if engine.offers_gpus and not facts.gpus:
             lacking = "the Docker Engine offers GPUs, but nvidia-smi in a container tells of none"
             facts = replace(facts, warnings=(*facts.warnings, lacking))

@@ -72,4 +72,5 @@ def test_programs_get_all_of_it():
         "image": ENGINE.image,
         "image_id": ID,
         "image_arch": "",
+        "arch": "",
     }

@@ -29,6 +29,7 @@ def engine_facts(api: docker.APIClient, spec: ConnectionSpec) -> DockerEngine:
         cdi=tuple(sorted(_cdi(said.get("DiscoveredDevices") or ()))),
         rootless="name=rootless" in (said.get("SecurityOptions") or ()),
         container=spec.container,
+        arch=str(said.get("Architecture") or ""),
     )
 
 
