@@ -319,7 +319,8 @@ class HostSession:
             releases = {*self.seen.releases, release} - set(superseded)
             now = replace(self.seen, current=release, armed=None, releases=tuple(releases))
             with contextlib.suppress(HostError):  # the next command that takes the lock does it
-                self.service.settle(now)
+                if trouble := self.service.settle(now):
+                    self.enter("commit", release, f"committed, but {trouble}")
         else:
             self._let_go()
 

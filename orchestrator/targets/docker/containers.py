@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,7 @@ class Containers:
         """A container and the networks that it is in, as the engine describes it."""
         networks = composition.networks(compose, service, release=release)
         self._ensure_networks(compose)
+        self._ensure_volumes(compose)
         try:
             made = keeper.create(self._api, body, name)
         except ImageNotFound as exc:
@@ -234,15 +236,19 @@ class Containers:
                 raise keeper.name_taken(self._host, name) from exc
             raise self._refused(exc) from exc
         joined = set(body.get("NetworkingConfig", {}).get("EndpointsConfig", {}))
-        for network, aliases in networks.items():
-            if network not in joined:
-                self._api.connect_container_to_network(made["Id"], network, aliases=list(aliases))
+        try:
+            for network in (name for name in networks if name not in joined):
+                aliases = list(networks[network])
+                self._api.connect_container_to_network(made["Id"], network, aliases=aliases)
+        except APIError as exc:  # a half of it would be taken for whole the next time
+            self._api.remove_container(made["Id"], force=True)
+            raise self._refused(exc) from exc
         found: dict[str, Any] = self._api.inspect_container(made["Id"])
         return found
 
     def _ensure_networks(self, compose: Compose) -> None:
         for network in composition.networks_of(compose).values():
-            if self._api.networks(names=[f"^{network.name}$"]):
+            if self._api.networks(names=[f"^{re.escape(network.name)}$"]):
                 continue
             if network.external and network.name != self._name:
                 raise ServiceError(
@@ -251,15 +257,35 @@ class Containers:
                     hint=f"There: docker network create {network.name}. Or change `docker.network` "
                     "of the profile.",
                 )
-            body = dict(network.body)
-            labels = {**(body.pop("Labels", None) or {}), names.CONTAINER: self._name}
+            body = network.body
+            labels = {**body["Labels"], names.CONTAINER: self._name}
             self._api.create_network(
                 network.name,
-                driver=body.get("Driver", "bridge"),
-                options=body.get("Options"),
-                internal=bool(body.get("Internal")),
+                driver=body["Driver"],
+                options=body["Options"],
+                internal=body["Internal"],
+                attachable=body["Attachable"],
+                enable_ipv6=body["EnableIPv6"],
                 labels=labels,
                 check_duplicate=True,
+            )
+
+    def _ensure_volumes(self, compose: Compose) -> None:
+        for volume in composition.volumes(compose).values():
+            with contextlib.suppress(NotFound):
+                self._api.inspect_volume(volume.name)
+                continue
+            if volume.external:
+                raise ServiceError(
+                    f"{self._host}: its Docker Engine has no volume '{volume.name}'",
+                    code="no_volume",
+                    hint=f"There: docker volume create {volume.name}. Or change the compose "
+                    "template.",
+                )
+            body = volume.body
+            labels = {**body["Labels"], names.CONTAINER: self._name}
+            self._api.create_volume(
+                volume.name, driver=body["Driver"], driver_opts=body["DriverOpts"], labels=labels
             )
 
     def _refused(self, exc: APIError) -> ServiceError:

@@ -1,0 +1,57 @@
+"""What a compose file names beside its containers: networks and volumes."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator import compose
+from orchestrator.errors import ServiceError
+from orchestrator.targets.connection import ConnectionSpec
+from orchestrator.targets.docker import connect, names
+from orchestrator.targets.docker.containers import Containers
+
+RELEASE = "net-v1-0123456789ab"
+
+
+@pytest.fixture
+def containers(docker_engine, docker_names):
+    spec = ConnectionSpec(
+        "gpu-1", kind="docker", docker_host=docker_engine.url, container=docker_names
+    )
+    with connect(spec) as target:
+        yield Containers(target)
+
+
+def made(containers, image, more):
+    text = f"services: {{engine: {{image: '{image}', command: [sh], {more}\n"
+    return containers.make(RELEASE, compose.read(text, source="test"), "run")
+
+
+def test_what_a_template_adds_is_made_as_it_says(
+    containers, docker_engine, docker_names, busybox_image
+):
+    volume, network = f"{docker_names}-v", f"{docker_names}-n"
+    made(
+        containers,
+        busybox_image,
+        f"""volumes: ['v:/v'], networks: [n]}}}}
+volumes: {{v: {{name: {volume}, driver_opts: {{type: tmpfs, device: tmpfs}}}}}}
+networks: {{n: {{name: {network}, attachable: true, internal: true}}}}""",
+    )
+    found = docker_engine.api.inspect_volume(volume)
+    assert found["Options"] == {"type": "tmpfs", "device": "tmpfs"}
+    assert names.is_ours(found, docker_names)
+    there = docker_engine.api.inspect_network(network)
+    assert (there["Attachable"], there["Internal"]) == (True, True)
+
+
+def test_a_volume_that_must_be_there_is_not_made(containers, docker_names, busybox_image):
+    with pytest.raises(ServiceError, match=f"no volume '{docker_names}-v'") as caught:
+        made(
+            containers,
+            busybox_image,
+            f"""network_mode: none, volumes: ['v:/v']}}}}
+volumes: {{v: {{name: {docker_names}-v, external: true}}}}""",
+        )
+    assert caught.value.as_dict()["code"] == "no_volume"
+    assert containers.all() == []
