@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
         "build": "Make artifacts of a KataGo net, each compared with the net itself.",
         "compare": "Size, speed and accuracy of a version's artifacts, side by side.",
         "checklist": "Whether a version is ready for the fleet, in seven questions.",
-        "plan": "What a deploy would change, and why. Touches nothing.",
+        "plan": "What a deploy would change, and why. Touches nothing that runs.",
         "explain": "Why a host gets the artifact that it gets.",
         "deploy": "Bring hosts to the wanted version, verified there or rolled back.",
         "resume": "Bring what a run that was cut off left in the middle to its end.",

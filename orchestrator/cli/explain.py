@@ -18,8 +18,8 @@ def command(
 ) -> int:
     """Why HOST gets the artifact, config and engine that it gets, and what would be sent.
 
-    HOST may be a pattern, as in --limit. Touches nothing. Exit status: 0, 2 a host can get
-    nothing of the version, 5 a host could not be reached.
+    HOST may be a pattern, as in --limit. Touches nothing that runs, like `plan`.
+    Exit status: 0, 2 a host can get nothing of the version, 5 a host could not be reached.
     """
     from orchestrator.cli import fleet
     from orchestrator.errors import InputError

@@ -37,7 +37,10 @@ def command(
     allow_tag: bool,
     offline: bool,
 ) -> int:
-    """Show what a deploy would change, and why. Touches nothing."""
+    """Show what a deploy would change, and why. Touches nothing that runs.
+
+    A Docker host gets the image if it is missing: what fits follows from what is in it.
+    """
     return show_plan(
         context,
         groups,
