@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import compose
-from orchestrator.errors import SettingsError, TemplateError
+from orchestrator.errors import InventoryError, SettingsError, TemplateError
 from orchestrator.fleet.docker_section import split
 from orchestrator.planning.release import COMPOSE, DockerFiles
 from orchestrator.planning.render import FOLDER
@@ -66,9 +66,16 @@ def docker_files(
 ) -> DockerFiles:
     """What only the release of a Docker host has; `context` is that of the other templates.
 
-    Raises SettingsError for a profile whose service is started by other means, and TemplateError
-    for a compose template that does not render or that asks for what is not supported.
+    Raises InventoryError for an image that is not there yet, SettingsError for a profile whose
+    service is started by other means, and TemplateError for a compose template that does not render
+    or that asks for what is not supported.
     """
+    if not facts.docker_engine.image:
+        raise InventoryError(
+            f"{host}: its image is not on its Docker Engine yet",
+            code="image_missing",
+            hint=f"orchestrate plan --limit {host} brings it.",
+        )
     _refuse_service(profile, host)
     spec, scripts = profile.docker, compose_scripts()
     if spec.compose not in dict(templates.texts):
@@ -78,7 +85,7 @@ def docker_files(
         )
     ours = compose_context(profile, context["engine"], context["run_line"], facts, scripts.front)
     text = templates.render(spec.compose, {**context, **ours}, host=host)
-    _check(text, spec, host)
+    _check(text, spec, host, facts.docker_engine.container)
     image = facts.docker_engine
     return DockerFiles(spec, image.image, image.image_id, compose=text, turn=scripts.turn)
 
@@ -188,13 +195,22 @@ def _refuse_service(profile: Profile, host: str) -> None:
         )
 
 
-def _check(text: str, spec: DockerSpec, host: str) -> None:
+def _check(text: str, spec: DockerSpec, host: str, container: str) -> None:
     try:
-        compose.read(text, source=f"{host}: {COMPOSE}")
+        document = compose.read(text, source=f"{host}: {COMPOSE}")
     except TemplateError as exc:
         raise TemplateError(
             f"{exc.message} (rendered from {FOLDER}/{spec.compose})", code=exc.code, hint=exc.hint
         ) from exc
+    for service in document.services:
+        name = container if service == "engine" else f"{container}-{service}"
+        given = compose.container_name(document, service)
+        if given and given != name:
+            raise TemplateError(
+                f"{host}: {FOLDER}/{spec.compose}: services.{service}.container_name is "
+                f"'{given}', and the container is called '{name}'",
+                hint="Take it from the shipped template; orchestrate_container names it.",
+            )
 
 
 def _literal(text: str) -> str:

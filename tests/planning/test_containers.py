@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.errors import SettingsError, TemplateError
+from orchestrator.errors import InventoryError, SettingsError, TemplateError
 from orchestrator.fleet.facts import Gpu
 from orchestrator.fleet.profile import DockerSpec, EngineSpec, ServiceSpec
 from orchestrator.planning.containers import compose_scripts, gpus, strategy
@@ -26,6 +26,7 @@ from tests.planning.docker_hosts import (
     IMAGE,
     IMAGE_ID,
     NVIDIA,
+    SHIPPED,
     docker_inputs,
     facts,
     shipped_templates,
@@ -356,3 +357,17 @@ def test_strategy_believes_the_manifest():
     artifact = samples.artifact(memory_mb=600)
     assert strategy(DockerSpec(), facts(memory={"total_mb": 1800}), artifact)[0] == "blue-green"
     assert strategy(DockerSpec(), facts(memory={"total_mb": 1799}), artifact)[0] == "recreate"
+
+
+def test_a_template_does_not_name_the_container():
+    text = (SHIPPED / COMPOSE).read_text("utf-8").replace("{{ container | tojson }}", "mine", 1)
+    inputs = docker_inputs(templates={COMPOSE: text})
+    with pytest.raises(TemplateError, match=r"container_name is 'mine', and .* 'orchestrate'"):
+        plan_host(inputs)
+
+
+def test_nothing_is_planned_for_an_image_that_is_not_there():
+    without = dataclasses.replace(ENGINE, image="", image_id="")
+    with pytest.raises(InventoryError, match="its image is not on its Docker Engine yet") as caught:
+        plan_host(docker_inputs(facts=facts(engine=without)))
+    assert "orchestrate plan" in caught.value.hint
