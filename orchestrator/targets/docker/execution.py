@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PIECE = 16 * 1024
 STDERR = 2  # the number of that stream in a frame's header (Docker Engine API, "Attach")
 POLL = 0.05
+ENDING = 10.0  # seconds from the end of what a command prints to its exit status, on a busy engine
 GONE = (404, 409)  # the container is not there, or does not run
 
 
@@ -194,7 +195,7 @@ class _Execution:
                 raise too_much(self._host, command)
             if not self._over and time.monotonic() >= deadline:
                 raise overdue(self._host, command, timeout)
-        return Completed(self._status(1.0), out.finish(), err.finish())
+        return Completed(self._status(ENDING), out.finish(), err.finish())
 
     def send(self, data: bytes, timeout: float) -> None:
         """Write all of it."""
