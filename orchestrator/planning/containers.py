@@ -211,6 +211,13 @@ def _check(text: str, spec: DockerSpec, host: str, container: str) -> None:
                 f"'{given}', and the container is called '{name}'",
                 hint="Take it from the shipped template; orchestrate_container names it.",
             )
+    if "front" in document.services and ALIAS not in text:
+        raise TemplateError(
+            f"{host}: {FOLDER}/{spec.compose}: services.engine has no alias {ALIAS}, by which the "
+            "front reaches it",
+            hint="Write under `engine:` as in the shipped template: "
+            "networks: {default: {aliases: [{{ alias | tojson }}]}}",
+        )
 
 
 def _literal(text: str) -> str:

@@ -371,3 +371,10 @@ def test_nothing_is_planned_for_an_image_that_is_not_there():
     with pytest.raises(InventoryError, match="its image is not on its Docker Engine yet") as caught:
         plan_host(docker_inputs(facts=facts(engine=without)))
     assert "orchestrate plan" in caught.value.hint
+
+
+def test_a_template_lets_the_front_reach_the_engine():
+    text = (SHIPPED / COMPOSE).read_text("utf-8").replace("aliases: [{{ alias | tojson }}]", "", 1)
+    inputs = docker_inputs(docker=DockerSpec(ports=("127.0.0.1:80:80",)), templates={COMPOSE: text})
+    with pytest.raises(TemplateError, match="engine has no alias"):
+        plan_host(inputs)
