@@ -109,7 +109,7 @@ class FleetRun:
     def survey(self, hosts: Sequence[Host], wanted: Mapping[str, Wanted] | None = None) -> Survey:
         """Connect to all hosts, read what is there and plan what is `wanted` by host name.
 
-        Touches nothing. Raises InputError when a plan shows that the input is wrong, after closing
+        Touches nothing that runs. Raises InputError when a plan shows that the input is wrong, after closing
         all sessions, so that nothing is deployed at all.
         """
         run = Run(

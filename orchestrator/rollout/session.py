@@ -110,7 +110,11 @@ class HostSession:
         self._entered = ("", 0.0)
 
     def survey(self) -> tuple[HostState, Facts]:
-        """State and facts in one round trip; touches nothing."""
+        """State and facts in one round trip; nothing that runs is touched.
+
+        On a Docker host that has a keeper started, and the image brought where `run.images` says
+        so.
+        """
         self.enter("facts")
         self.service.prepare()
         completed = self._helper(commands.survey(self.root, self.spec.python))
