@@ -39,14 +39,19 @@ from orchestrator.targets import commands
 from orchestrator.targets.docker import images, info, keeper, names
 from orchestrator.targets.docker.containers import Containers
 from orchestrator.targets.docker.engine import explained
+from orchestrator.targets.docker.execution import ContainerTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from docker import APIClient
+
     from orchestrator.compose import Compose
     from orchestrator.fleet.facts import DockerEngine, Facts
     from orchestrator.planning.present import Present
     from orchestrator.planning.release import Release
     from orchestrator.rollout.session import HostSession
-    from orchestrator.targets.base import Target
+    from orchestrator.targets.base import Completed, Target
     from orchestrator.targets.docker.containers import Container
     from orchestrator.targets.docker.images import Image
     from orchestrator.targets.docker.target import DockerTarget
@@ -54,6 +59,8 @@ if TYPE_CHECKING:
 POLL = 0.5
 UNHEALTHY = "unhealthy"  # as the Docker Engine says it
 NOT_KEPT = "no"
+SIGKILLED = 137  # how a command ends whose container does
+ENDS_WITHIN = 2.0  # seconds from then on, until the Docker Engine says so
 ENDING = 20.0  # seconds that an engine gets to end when another needs the machine for itself
 
 
@@ -372,7 +379,21 @@ class ContainerService:
             found = self._containers.of(release)
             if found is None or not found.running:
                 raise self._ended(found)
-        return self._target.inside(found.id)
+        return _Watched(self._target.api, self._session.name, found.id, self._end_of(found))
+
+    def _end_of(self, container: Container) -> Callable[[], ServiceError | None]:
+        def ended() -> ServiceError | None:
+            deadline = time.monotonic() + ENDS_WITHIN
+            with explained(self._session.spec):
+                while True:
+                    now = self._containers.refresh(container)
+                    if now is None or not now.running:
+                        return self._ended(now)
+                    if time.monotonic() >= deadline:
+                        return None
+                    self._session.run.halted.wait(POLL)
+
+        return ended
 
     def take_over(self, release: Release, back: str | None) -> None:
         """See Service: new connections go to it, those to the old container may end."""
@@ -476,3 +497,32 @@ class ContainerService:
                 hint=f"Deploy anew: orchestrate deploy --limit {session.name}",
             )
         return done.stdout
+
+
+class _Watched(ContainerTarget):
+    """A container whose own end is told where it cut off a command."""
+
+    def __init__(
+        self, api: APIClient, host: str, container: str, ended: Callable[[], ServiceError | None]
+    ) -> None:
+        super().__init__(api, host, container)
+        self._ended = ended
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        """See Target; raises ServiceError too."""
+        try:
+            done = super().run(command, stdin=stdin, timeout=timeout, on_line=on_line)
+        except UnreachableError:
+            if ended := self._ended():
+                raise ended from None
+            raise
+        if done.exit_status == SIGKILLED and (ended := self._ended()):
+            raise ended
+        return done
