@@ -1,0 +1,548 @@
+"""What is left of a Docker host when a rollout goes wrong: one verified engine, which answers.
+
+Where nothing else is said the host has a version and is brought to another one. A step is one of
+those that `fault_controller.py` tells of; with `recreate` a step comes between `activate` (the
+switch) and the start of the new container, in which the old one's engine ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.targets.docker import names
+from tests.docker_images import busybox_tree
+from tests.rollout.docker.docker_fault_lab import Command, Lab, at_once, make_seed
+from tests.rollout.faults.fault_checks import broken, check_history, check_quiet, last_verdict
+from tests.rollout.faults.fault_table import PROPERTY, Row
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.dockerd import Dockerd
+    from tests.project import Answer
+
+KILLED = -signal.SIGKILL
+BLUE_GREEN, RECREATE = "blue-green", "recreate"
+Plan = tuple[str, str, str]  # strategy, step, version
+
+
+@pytest.fixture(scope="module")
+def hosts(docker_engine: Dockerd, busybox_image: str, tmp_path_factory) -> Iterator[Callable]:
+    """`hosts(n)`: so many hosts on which a good version runs, those of earlier tests again."""
+    folder = tmp_path_factory.mktemp("docker-faults")
+    seed = make_seed(folder)
+    made: list[Lab] = []
+    prefix = f"t{uuid.uuid4().hex[:8]}"
+
+    def have(count: int) -> list[Lab]:
+        found = [lab for lab in made if lab.sound][:count]
+        new = [
+            Lab.make(docker_engine, f"{prefix}-{number}", folder, seed, busybox_image)
+            for number in range(len(made), len(made) + count - len(found))
+        ]
+        made.extend(new)
+        if new:
+            assert {answer.code for answer in at_once(lambda lab: lab.deploy("v1"), new)} == {0}
+        for lab in (*found, *new):
+            lab.set()
+        return [*found, *new]
+
+    yield have
+    if docker_engine.process is None:
+        docker_engine.start()
+    docker_engine.remove(prefix)
+    for lab in made:
+        lab.api.close()
+
+
+@pytest.fixture
+def empty_host(
+    docker_engine: Dockerd, docker_names: str, busybox_image: str, tmp_path
+) -> Iterator[Lab]:
+    """A host that nothing was deployed to."""
+    lab = Lab.make(docker_engine, docker_names, tmp_path, make_seed(tmp_path), busybox_image)
+    yield lab
+    lab.api.close()
+
+
+@dataclass
+class Case:
+    """A deploy that stands at a step, on a host that has version `before`."""
+
+    lab: Lab
+    plan: Plan
+    before: str
+    command: Command | None = None
+
+    @classmethod
+    def planned(cls, lab: Lab, plan: Plan, *, revert_after: float = 20) -> Case:
+        """One that was not begun."""
+        strategy, _, version = plan
+        lab.set(revert_after=revert_after, strategy=strategy)
+        before = lab.version
+        lab.sound, lab.before = False, len(lab.audit())
+        lab.want(version or ("v2" if before == "v1" else "v1"))
+        return cls(lab, plan, before)
+
+    @classmethod
+    def begin(cls, lab: Lab, plan: Plan, *, revert_after: float = 20) -> Case:
+        made = cls.planned(lab, plan, revert_after=revert_after)
+        made.command = lab.stopped(plan[1], "deploy", "--yes")
+        return made
+
+    def finish(self) -> Answer:
+        self.command.go()
+        return self.command.finish()
+
+    def __repr__(self) -> str:
+        return f"{self.plan} on {self.lab}"
+
+
+def begin(hosts: Callable, plans: list[Plan], **settings: float) -> list[Case]:
+    """A deploy for each plan, standing at its step."""
+    pairs = list(zip(hosts(len(plans)), plans, strict=True))
+    return at_once(lambda pair: Case.begin(*pair, **settings), pairs)
+
+
+@pytest.fixture
+def aftermath(record_property) -> Callable[..., None]:
+    """`aftermath(case, answer, fault, ...)`: what must hold from then on, and a table's row.
+
+    `codes` are the exit codes that are right, `ends` the version that runs before anybody comes
+    back to the host. With `resume` the run was cut off, and `orchestrate resume` settles it.
+    """
+
+    def check(
+        case: Case, answer: Answer, fault: str, *, codes: set[int], ends: str, resume: bool = False
+    ) -> None:
+        lab, (strategy, step, _) = case.lab, case.plan
+        lab.wait_until_settled()
+        lock = "left" if lab.locked() else "gone"
+        said = status_of(lab, answer)
+        steps = f"{step}, {strategy}"
+        row = Row(fault, steps, str(answer.code), said, lab.version, how(lab), lock)
+        record_property(PROPERTY, dataclasses.astuple(row))
+        assert answer.code in codes, answer.document or answer.stderr
+        assert lab.version == ends
+        check_host(lab)
+        if resume:
+            assert lab.run("resume").code in {0, 3}
+            lab.wait_until_settled()
+            check_quiet(lab)
+        put_right(lab)
+
+    return check
+
+
+def put_right(lab: Lab) -> None:
+    """Nothing is in the way of the next commands, which leave nothing of the last run."""
+    verified = lab.run("verify")
+    assert verified.code == 0, verified.document or verified.stderr
+    lab.set()
+    if lab.wanted not in {"v1", "v2", "v3"}:
+        lab.want(lab.version)
+    deployed = lab.run("deploy", "--yes")
+    assert deployed.code == 0, deployed.document or deployed.stderr
+    checked = lab.run("status", "--check")
+    assert checked.code == 0, checked.document
+    assert lab.version == lab.wanted
+    lab.wait_until_settled()
+    check_host(lab)
+    check_quiet(lab)
+    check_history(lab)
+    lab.sound = True
+
+
+def check_host(lab: Lab) -> None:
+    """The active release is complete, was verified, and is the only one that is restarted."""
+    current = lab.current
+    assert current is not None
+    assert broken(lab.root / "releases" / current) == []
+    assert last_verdict(lab.audit(), current) == "pass", f"{current} was not verified here"
+    assert lab.engines() == [current]
+
+
+def status_of(lab: Lab, answer: Answer) -> str:
+    """The host's status and error in the command's document."""
+    if not answer.document:
+        return "-"
+    host = answer.document["hosts"][lab.host.name]
+    code = (host["error"] or {}).get("code", "")
+    return f"{host['status']} ({code})" if code else str(host["status"])
+
+
+def how(lab: Lab) -> str:
+    """How the host came to where it is, by its own audit log."""
+    since = lab.audit()[lab.before :]
+    words = [f"{x['what']}{' by itself' if x.get('by') == 'host' else ''}" for x in since]
+    return ", ".join(words) or "never left it"
+
+
+def error_of(lab: Lab, answer: Answer) -> dict[str, str]:
+    error: dict[str, str] = answer.hosts[lab.host.name]["error"]
+    return error
+
+
+def keeper_runs(lab: Lab) -> bool:
+    return [each["State"] for each in lab.containers("keeper")] == ["running"]
+
+
+# -- the Docker Engine is killed
+
+
+def test_engine_killed_while_the_controller_works(hosts, docker_engine, aftermath):
+    """What was not switched stays as it was; what was is undone as soon as there is an engine."""
+    early = begin(hosts, [(BLUE_GREEN, step, "") for step in ("facts", "lock", "stage")])
+    late = begin(
+        hosts,
+        [
+            (BLUE_GREEN, "activate 2", ""),
+            (BLUE_GREEN, "verify", ""),
+            (BLUE_GREEN, "verify 2", ""),
+            (RECREATE, "activate 3", ""),
+            (BLUE_GREEN, "revert", "wrong"),
+        ],
+    )
+    docker_engine.kill()
+    told = at_once(Case.finish, early)
+    for case in late:
+        case.command.go()
+    docker_engine.start()
+    told += at_once(lambda case: case.command.finish(), late)
+    fault = "dockerd killed, back a moment later"
+
+    def check(pair: tuple[Case, Answer]) -> None:
+        case, answer = pair
+        codes = {5} if case in early else {3}
+        aftermath(case, answer, fault, codes=codes, ends=case.before)
+
+    at_once(check, zip([*early, *late], told, strict=True))
+
+
+def test_engine_restarted_while_the_controller_stands(hosts, docker_engine, aftermath):
+    cases = begin(
+        hosts,
+        [
+            (BLUE_GREEN, "connect", ""),
+            (BLUE_GREEN, "activate", ""),
+            (BLUE_GREEN, "commit", ""),
+            (BLUE_GREEN, "after commit", ""),
+            (RECREATE, "activate 2", ""),
+            (RECREATE, "verify 2", ""),
+        ],
+    )
+    docker_engine.kill()
+    docker_engine.start()
+    wait_until(lambda: all(keeper_runs(case.lab) for case in cases), "the keepers run")
+    told = at_once(Case.finish, cases)
+
+    def check(pair: tuple[Case, Answer]) -> None:
+        case, answer = pair
+        done = case.plan[1] in {"connect", "activate", "after commit"}
+        ends = case.lab.wanted if done else case.before
+        fault = "dockerd killed and back"
+        aftermath(case, answer, fault, codes={0 if done else 3}, ends=ends)
+
+    at_once(check, zip(cases, told, strict=True))
+
+
+# -- the controller is killed
+
+
+@pytest.mark.parametrize("strategy", [BLUE_GREEN, RECREATE])
+def test_controller_killed(strategy, hosts, aftermath):
+    """The host goes back by itself, and the candidate's engine ends."""
+    started = "activate 2" if strategy == BLUE_GREEN else "activate 3"
+    steps = ["stage", started, "verify", "verify 2", "commit", "after commit"]
+    plans = [(strategy, step, "") for step in steps]
+    cases = begin(hosts, [*plans, (strategy, "revert", "wrong")], revert_after=5)
+    killed = [case.command.kill() for case in cases]
+
+    def check(pair: tuple[Case, Answer]) -> None:
+        case, answer = pair
+        ends = case.lab.wanted if case.plan[1] == "after commit" else case.before
+        aftermath(case, answer, "controller killed", codes={KILLED}, ends=ends, resume=True)
+
+    at_once(check, zip(cases, killed, strict=True))
+
+
+def test_controller_killed_and_engine_restarted(hosts, docker_engine, aftermath):
+    cases = begin(
+        hosts,
+        [
+            (BLUE_GREEN, "stage", ""),
+            (BLUE_GREEN, "verify", ""),
+            (BLUE_GREEN, "commit", ""),
+            (BLUE_GREEN, "after commit", ""),
+            (RECREATE, "activate 3", ""),
+            (RECREATE, "verify 2", ""),
+        ],
+    )
+    killed = [case.command.kill() for case in cases]
+    docker_engine.kill()
+    docker_engine.start()
+
+    def check(pair: tuple[Case, Answer]) -> None:
+        case, answer = pair
+        ends = case.lab.wanted if case.plan[1] == "after commit" else case.before
+        fault = "controller and dockerd killed"
+        aftermath(case, answer, fault, codes={KILLED}, ends=ends, resume=True)
+
+    at_once(check, zip(cases, killed, strict=True))
+
+
+# -- containers are killed and removed
+
+
+def kill_candidate(lab: Lab) -> None:
+    lab.api.kill(lab.candidate())
+
+
+def remove_candidate(lab: Lab) -> None:
+    lab.api.remove_container(lab.candidate(), force=True)
+
+
+def kill_keeper(lab: Lab) -> None:
+    lab.api.kill(names.keeper(lab.name))
+
+
+def remove_keeper(lab: Lab) -> None:
+    lab.api.remove_container(names.keeper(lab.name), force=True)
+
+
+def kill_front(lab: Lab) -> None:
+    lab.api.kill(names.front(lab.name))
+
+
+def remove_front(lab: Lab) -> None:
+    lab.api.remove_container(names.front(lab.name), force=True)
+
+
+@pytest.mark.parametrize("step", ["verify", "verify 2"])
+def test_containers_killed_and_removed(step, hosts, aftermath):
+    """A switch survives its front if that goes before it is needed, and nothing else."""
+    faults = [
+        kill_candidate,
+        remove_candidate,
+        kill_keeper,
+        remove_keeper,
+        kill_front,
+        remove_front,
+    ]
+    cases = begin(hosts, [(BLUE_GREEN, step, "")] * len(faults))
+
+    def check(pair: tuple[Callable[[Lab], None], Case]) -> None:
+        fault, case = pair
+        fault(case.lab)
+        answer = case.finish()
+        done = step == "verify" and fault in {kill_front, remove_front}
+        ends = case.lab.wanted if done else case.before
+        verb, what = fault.__name__.split("_")
+        told = f"{what} {verb.removesuffix('e')}ed"
+        aftermath(case, answer, told, codes={0 if done else 3}, ends=ends)
+        if fault is kill_candidate:
+            assert error_of(case.lab, answer)["code"] == "container_ended"
+
+    at_once(check, zip(faults, cases, strict=True))
+
+
+def test_a_front_that_was_stopped_or_removed(hosts):
+    """Nobody reaches the engine then: status says so, and the next deploy mends it."""
+
+    def check(pair: tuple[Lab, Callable[[Lab], None]]) -> None:
+        lab, fault = pair
+        lab.sound = False
+        fault(lab)
+        told = lab.run("status", "--check")
+        assert told.code == 3
+        assert f"{lab.name}-front, which holds its ports, does not run" in str(told.document)
+        assert lab.run("deploy", "--yes").code == 0
+        put_right(lab)
+
+    at_once(check, zip(hosts(2), [kill_front, remove_front], strict=True))
+
+
+# -- candidates that misbehave
+
+
+def test_candidates_that_misbehave(hosts, aftermath):
+    """The reason, and the last that the engine printed, is told."""
+    expected = {
+        "exits": ("container_ended", "its container ended: exit 3: no such weights"),
+        "sick": ("unhealthy", "its container is not healthy after 5 s"),
+        "wrong": ("verify_failed", "the check says no"),
+        "dies": ("container_ended", "its container ended: exit 9: out of memory"),
+    }
+    cases = begin(hosts, [(BLUE_GREEN, "activate", version) for version in expected])
+
+    def check(case: Case) -> None:
+        answer = case.finish()
+        version = case.plan[2]
+        code, said = expected[version]
+        error = error_of(case.lab, answer)
+        assert (error["code"], said in error["message"]) == (code, True), error
+        fault = f"the candidate {version}" if version.endswith("s") else f"a {version} candidate"
+        aftermath(case, answer, fault, codes={3}, ends=case.before)
+
+    at_once(check, cases)
+
+
+# -- Ctrl-C
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_interrupted_while_it_verifies(presses, hosts, aftermath):
+    """Once lets what is in flight come to its end, twice undoes it at once."""
+    (lab,) = hosts(1)
+    (lab.state / "hold").touch()
+    case = Case.begin(lab, (BLUE_GREEN, "verify", ""))
+    case.command.go()
+    candidate = lab.candidate()
+    wait_until(lambda: "-e /state/hold" in str(lab.api.top(candidate)), "it is being verified")
+    case.command.signal(signal.SIGINT)
+    wait_until(lambda: "Once more" in case.command.said(), "the first Ctrl-C is heard")
+    if presses == 2:
+        case.command.signal(signal.SIGINT)
+    else:
+        (lab.state / "hold").unlink()
+    answer = case.command.finish()
+    (lab.state / "hold").unlink(missing_ok=True)
+    ends = lab.wanted if presses == 1 else case.before
+    aftermath(case, answer, f"Ctrl-C, {presses} x", codes={130}, ends=ends)
+
+
+# -- the disk is full
+
+
+def test_disk_full(empty_host, aftermath):
+    lab = empty_host
+    lab.api.create_volume(
+        lab.name,
+        driver_opts={"type": "tmpfs", "device": "tmpfs", "o": "size=16m"},
+        labels={names.CONTAINER: lab.name},
+    )
+    assert lab.deploy("v1").code == 0
+    for step, code, version in [
+        ("stage", "transfer_stopped", "large"),
+        ("activate", "space", "v2"),
+        ("verify 2", "audit", "v2"),
+    ]:
+        case = Case.begin(lab, (BLUE_GREEN, step, version))
+        fill(lab)
+        answer = case.finish()
+        assert error_of(lab, answer)["code"] == code, answer.document
+        lab.wait_until_settled()
+        verified = lab.run("verify")
+        assert verified.code == 0, "a full disk keeps nobody from looking"
+        (lab.root / "filler").unlink()
+        lab.want("v1")
+        aftermath(case, answer, "disk full", codes={3, 4}, ends="v1")
+
+
+def fill(lab: Lab) -> None:
+    """Leave no byte free on the host's volume."""
+    with contextlib.suppress(OSError), (lab.root / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+# -- the image is gone
+
+
+def test_image_removed(empty_host, docker_engine, tmp_path):
+    """An id cannot be brought back and is refused; an archive is loaded again."""
+    lab = empty_host
+    ids, archives = {}, {}
+    for name in ("one", "two"):
+        tree = busybox_tree()
+        tree.texts["/etc/which"] = (f"{name} {uuid.uuid4()}".encode(), 0o644)
+        ids[name] = tree.import_into(docker_engine)
+        path = tmp_path / f"{name}.tar"
+        with path.open("wb") as file:
+            file.writelines(lab.api.get_image(ids[name]))
+        archives[name] = f"archive:{path}"
+    lab.want("v1", ids["one"])
+    assert lab.deploy("v1").code == 0
+
+    purge(lab, ids["one"])
+    for version in ("v1", "v2"):
+        answer = lab.deploy(version)
+        assert (answer.code, error_of(lab, answer)["code"]) == (3, "image_missing")
+    refused = lab.run("rollback", "--yes")
+    assert refused.code == 3
+    assert "image_missing" in str(refused.document)
+
+    lab.want("v1", archives["one"])
+    assert lab.deploy("v1").code == 0
+    put_right(lab)
+    purge(lab, ids["one"])
+    assert lab.deploy("v1").code == 0
+    put_right(lab)
+
+    lab.want("v2", archives["two"])
+    assert lab.deploy("v2").code == 0
+    (old,) = (c["Id"] for c in lab.containers() if c["Names"] != [f"/{lab.name}"])
+    lab.api.remove_container(old)
+    lab.api.remove_image(ids["one"], force=True)
+    back = lab.run("rollback", "--yes")
+    assert (back.code, error_of(lab, back)["code"]) == (3, "image_missing")
+    assert lab.version == "v2"
+    put_right(lab)
+    purge(lab, ids["two"])
+
+
+def purge(lab: Lab, image: str) -> None:
+    """Remove the host's containers, as `docker system prune --all` and a hasty hand do."""
+    for role in ("engine", "front", "keeper"):
+        for each in lab.containers(role):
+            lab.api.remove_container(each["Id"], force=True)
+    lab.api.remove_image(image, force=True)
+
+
+# -- names and ports are taken
+
+
+@pytest.mark.parametrize("suffix", ["", "-keeper", "-front"])
+def test_a_name_is_taken(suffix, empty_host):
+    """A container of somebody else is never touched."""
+    lab, name = empty_host, empty_host.name + suffix
+    made = lab.api.create_container(lab.image, ["sleep", "1000"], name=name)
+    lab.api.start(made["Id"])
+    answer = lab.deploy("v1")
+    error = error_of(lab, answer)
+    assert (answer.code, error["code"]) == (3, "name_taken")
+    assert f"'{name}'" in error["message"]
+    assert lab.api.inspect_container(name)["Id"] == made["Id"]
+    assert lab.api.inspect_container(name)["State"]["Running"]
+
+
+def test_a_port_is_taken(hosts, aftermath):
+    """By a program or by another container; who had it keeps it, the host keeps what it had."""
+    first, second, other = hosts(3)
+    with socket.create_server((first.address[0], 0)) as program:
+        taken = [program.getsockname(), other.address]
+
+        def check(pair: tuple[Lab, tuple[str, int]]) -> None:
+            lab, address = pair
+            case = Case.planned(lab, (BLUE_GREEN, "verify", ""))
+            own, lab.address = lab.address, address
+            lab.set()
+            answer = lab.run("deploy", "--yes")
+            lab.address = own
+            error = error_of(lab, answer)
+            assert error["code"] == "port_taken"
+            assert f"{address[0]}:{address[1]}" in error["message"]
+            assert "end it" in error["hint"]
+            aftermath(case, answer, "the port is taken", codes={3}, ends=case.before)
+
+        at_once(check, zip([first, second], taken, strict=True))
+    assert other.settled()
