@@ -107,7 +107,7 @@ def docker_engine(engine: DockerEngine) -> str:
     """What a Docker host's engine is, how containers there get GPUs, and the host's image."""
     kinds = [engine.storage_driver, "rootless" if engine.rootless else ""]
     ways = {
-        "CDI": any(device.startswith("nvidia.com/gpu") for device in engine.cdi),
+        "CDI": bool(engine.gpu_devices),
         "runtime nvidia": "nvidia" in engine.runtimes,
     }
     gpus = " or ".join(name for name, there in ways.items() if there)

@@ -175,8 +175,8 @@ def look(
 ) -> Survey:
     """What is on the hosts now, with plans where something is `wanted`; sessions are closed again.
 
-    Touches nothing that runs and is not recorded; the facts are remembered. Raises as `FleetRun.survey`.
-    `allow_tag` as for `start`; `before_closing` may ask the hosts more.
+    Touches nothing that runs and is not recorded; the facts are remembered. Raises as
+    `FleetRun.survey`. `allow_tag` as for `start`; `before_closing` may ask the hosts more.
     """
     from orchestrator.cli.live import LiveTable
     from orchestrator.rollout.fleet_run import FleetRun

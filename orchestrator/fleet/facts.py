@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+_GPU = "nvidia.com/gpu="  # how CDI names a GPU
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -143,7 +145,13 @@ class DockerEngine:
     @property
     def offers_gpus(self) -> bool:
         """Whether a container there can ask for NVIDIA GPUs."""
-        return "nvidia" in self.runtimes or any(d.startswith("nvidia.com/gpu") for d in self.cdi)
+        return "nvidia" in self.runtimes or bool(self.gpu_devices)
+
+    @property
+    def gpu_devices(self) -> tuple[str, ...]:
+        """The devices of CDI that are all NVIDIA GPUs: the one that stands for all, if there is."""
+        found = [device for device in self.cdi if device.startswith(_GPU)]
+        return (f"{_GPU}all",) if f"{_GPU}all" in found else tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from orchestrator.errors import InventoryError
 
+DOCKER_ROOT = "/opt/orchestrate"  # in every container: where the host's volume is
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _NAME = re.compile(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator import compose
 from orchestrator.errors import InventoryError, SettingsError, TemplateError
 from orchestrator.fleet.docker_section import split
+from orchestrator.fleet.image import DOCKER_ROOT
 from orchestrator.planning.release import COMPOSE, DockerFiles
 from orchestrator.planning.render import FOLDER
 from orchestrator.planning.select import memory_needed_mb
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.models.manifest import Artifact
     from orchestrator.planning.render import Templates
 
-ROOT = "/opt/orchestrate"  # in every container: the host's volume
 # Filled in by whoever uses the file: the release's id follows from the file's own digest.
 RELEASE, ALIAS = (f"${{{name}}}" for name in compose.VARIABLES)
 BLUE_GREEN, RECREATE = "blue-green", "recreate"
@@ -32,7 +32,6 @@ BLUE_GREEN, RECREATE = "blue-green", "recreate"
 COPIES = 3
 # What a process takes on a GPU before it has loaded a net: CUDA's context, cuDNN, cuBLAS.
 CUDA_CONTEXT_MB = 512
-GPU_PREFIX = "nvidia.com/gpu="
 # Keeps the container of a net that no program was named for.
 STAY = "exec tail -f /dev/null"
 
@@ -113,12 +112,12 @@ def compose_context(
         "command": [_literal(word) for word in command(engine, run_line)],
         "release": RELEASE,
         "alias": ALIAS,
-        "root": ROOT,
+        "root": DOCKER_ROOT,
         "service": profile.service,
         "health": [_literal(word) for word in test],
         "health_timeout": _duration(seconds) if health else "5s",
         "gpus": gpus(spec, facts),
-        "gpu_devices": _cdi_devices(facts),
+        "gpu_devices": list(there.gpu_devices),
         "front_script": _literal(front),
         "front_ports": list(dict.fromkeys(targets)),
     }
@@ -140,14 +139,7 @@ def gpus(spec: DockerSpec, facts: Facts) -> str:
     there = facts.docker_engine
     if spec.gpus == "none" or (spec.gpus == "auto" and not there.offers_gpus):
         return "none"
-    return "cdi" if _cdi_devices(facts) and "nvidia" not in there.runtimes else "nvidia"
-
-
-def _cdi_devices(facts: Facts) -> list[str]:
-    """The devices of all GPUs: the one that stands for all of them, where there is one."""
-    found = [device for device in facts.docker_engine.cdi if device.startswith(GPU_PREFIX)]
-    everything = f"{GPU_PREFIX}all"
-    return [everything] if everything in found else sorted(found)
+    return "cdi" if there.gpu_devices and "nvidia" not in there.runtimes else "nvidia"
 
 
 def strategy(spec: DockerSpec, facts: Facts, artifact: Artifact) -> tuple[str, str]:

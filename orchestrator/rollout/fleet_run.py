@@ -109,8 +109,8 @@ class FleetRun:
     def survey(self, hosts: Sequence[Host], wanted: Mapping[str, Wanted] | None = None) -> Survey:
         """Connect to all hosts, read what is there and plan what is `wanted` by host name.
 
-        Touches nothing that runs. Raises InputError when a plan shows that the input is wrong, after closing
-        all sessions, so that nothing is deployed at all.
+        Touches nothing that runs. Raises InputError when a plan shows that the input is wrong,
+        after closing all sessions, so that nothing is deployed at all.
         """
         run = Run(
             self.id,

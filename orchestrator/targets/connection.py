@@ -14,8 +14,8 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from orchestrator.errors import InventoryError
+from orchestrator.fleet.image import DOCKER_ROOT, ImageSource, image_source
 from orchestrator.fleet.image import HINT as IMAGE_HINT
-from orchestrator.fleet.image import ImageSource, image_source
 from orchestrator.fleet.urls import without_password
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from orchestrator.fleet.host import Host
 
-DOCKER_ROOT = "/opt/orchestrate"  # in containers: where the host's volume is
 DOCKER_CONTAINER = "orchestrate"
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,39}")
 

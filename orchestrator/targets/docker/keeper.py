@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from docker.errors import APIError, NotFound
 
 from orchestrator.errors import CommandError, PreflightError
-from orchestrator.targets.connection import DOCKER_ROOT
+from orchestrator.fleet.image import DOCKER_ROOT
 from orchestrator.targets.docker import names
 
 if TYPE_CHECKING:
@@ -82,11 +82,8 @@ def gpu_request(engine: DockerEngine) -> dict[str, Any] | None:
     """How a container asks for all GPUs of an engine; None where it offers none."""
     if "nvidia" in engine.runtimes:
         return {"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu", "utility"]]}
-    devices = [each for each in engine.cdi if each.startswith("nvidia.com/gpu=")]
-    if not devices:
-        return None
-    everything = [each for each in devices if each.endswith("=all")]
-    return {"Driver": "cdi", "DeviceIDs": everything or devices}
+    devices = list(engine.gpu_devices)
+    return {"Driver": "cdi", "DeviceIDs": devices} if devices else None
 
 
 def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
