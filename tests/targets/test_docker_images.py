@@ -691,6 +691,14 @@ def test_what_somebody_tagged_stays(hand, registry, docker_names):
     assert hand.find(image.reference) == image
 
 
+def test_what_has_no_name_stays_for_nobody_could_bring_it_again(hand):
+    said = hand.api.import_image_from_data(layer({"a": os.urandom(9)}))
+    image_id = json.loads(said.splitlines()[-1])["status"]
+
+    assert not images.remove_unused(hand.api, image_id)
+    assert hand.find(image_id).id == image_id
+
+
 def test_all_local_tags_of_an_image_go(hand, saved):
     path, image_id, _ = saved
     hand.bring(f"archive:{path.name}")

@@ -93,9 +93,15 @@ def bring(
 
 
 def remove_unused(api: APIClient, image_id: str) -> bool:
-    """Whether the image was removed: not if a container uses it, it has other tags, or is gone."""
+    """Whether the image was removed: not if a container uses it, it has other tags, or is gone.
+
+    Nor if it has neither name nor digest: nobody could bring it again.
+    """
     try:
-        tags = _inspect(api, image_id).get("RepoTags") or []
+        found = _inspect(api, image_id)
+        tags = found.get("RepoTags") or []
+        if not tags and not found.get("RepoDigests"):
+            return False
         used = {c["ImageID"] for c in api.containers(all=True)}
         if image_id in used or not all(tag.startswith(LOCAL) for tag in tags):
             return False
