@@ -42,7 +42,7 @@ def test_a_section_is_read_whole():
         "cpus: 2",
         "watch: 5",
         "drain: 0",
-        "front: alpine/socat@sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+        "front: alpine/socat@sha256:" + "0f" * 32,
     ) == DockerSpec(
         compose=COMPOSE,
         strategy="recreate",
