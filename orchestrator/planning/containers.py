@@ -13,7 +13,7 @@ from orchestrator import compose
 from orchestrator.errors import InventoryError, SettingsError, TemplateError
 from orchestrator.fleet.docker_section import split
 from orchestrator.fleet.image import DOCKER_ROOT
-from orchestrator.planning.release import COMPOSE, DockerFiles
+from orchestrator.planning.release import COMPOSE, TURN, DockerFiles
 from orchestrator.planning.render import FOLDER
 from orchestrator.planning.select import memory_needed_mb
 
@@ -203,6 +203,12 @@ def _check(text: str, spec: DockerSpec, host: str, container: str) -> None:
                 f"'{given}', and the container is called '{name}'",
                 hint="Take it from the shipped template; orchestrate_container names it.",
             )
+    if document.services["engine"].get("entrypoint") != ["sh", TURN]:
+        raise TemplateError(
+            f"{host}: {FOLDER}/{spec.compose}: services.engine.entrypoint is not [sh, {TURN}], "
+            "which ends and starts the engine with its turn",
+            hint=f"Write `entrypoint: [sh, {TURN}]`, and the program under `command:`.",
+        )
     if "front" in document.services and ALIAS not in text:
         raise TemplateError(
             f"{host}: {FOLDER}/{spec.compose}: services.engine has no alias {ALIAS}, by which the "

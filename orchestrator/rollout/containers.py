@@ -22,7 +22,6 @@ from orchestrator.errors import (
     InventoryError,
     LockedError,
     OrchestrateError,
-    PreflightError,
     ServiceError,
     TransferError,
     UnreachableError,
@@ -30,6 +29,7 @@ from orchestrator.errors import (
 from orchestrator.events import Progress
 from orchestrator.files import write_atomically
 from orchestrator.fleet import probe
+from orchestrator.fleet.facts import Facts
 from orchestrator.fleet.image import image_source
 from orchestrator.last_words import one_line
 from orchestrator.planning.containers import RECREATE, strategy
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from orchestrator.compose import Compose
-    from orchestrator.fleet.facts import DockerEngine, Facts
+    from orchestrator.fleet.facts import DockerEngine
     from orchestrator.planning.present import Present
     from orchestrator.planning.release import Release
     from orchestrator.rollout.session import HostSession
@@ -104,18 +104,15 @@ class ContainerService:
                 except (InventoryError, TransferError):
                     if not self._target.keeper_image:  # else what is there can be asked without it
                         raise
-            if self._target.keeper_image:
+            if self._target.keeper_image or self._image is None:
                 return
-            if self._image is None:
-                raise PreflightError(
-                    f"{host}: image {source} is not on its Docker Engine, and nothing was ever "
-                    "deployed there",
-                    code="image_missing",
-                    hint=f"`orchestrate plan --limit {host}` brings it, and changes nothing that "
-                    "runs.",
-                )
             keeper.make(api, self._name, self._image.id, host, self._engine(self._image))
             self._target.find_keeper()
+
+    @property
+    def untouched(self) -> bool:
+        """See Service: without an image there was nothing to make a keeper of."""
+        return not self._target.keeper_image
 
     def _engine(self, image: Image) -> DockerEngine:
         """The engine's facts, with the image that is about to run there; raises PreflightError."""
@@ -154,6 +151,10 @@ class ContainerService:
                 # What runs can be asked, and put back, whatever image is wanted by now.
                 engine = info.engine_facts(self._target.api, spec)
                 warnings.append(f"the image that is wanted does not run: {one_line(exc.message)}")
+        if self.untouched:
+            lacking = "its image is not there yet, so what is in it is not known: `plan` brings it"
+            self._facts = Facts(arch=engine.arch, docker_engine=engine, warnings=(lacking,))
+            return self._facts
         facts = probe.parse(surveyed)
         facts = replace(facts, warnings=(*facts.warnings, *warnings))
         if engine.offers_gpus and not facts.gpus:
@@ -311,12 +312,15 @@ class ContainerService:
 
     def _await_end(self, others: list[Container]) -> None:
         """Wait until the engines in these containers have ended; the containers wait themselves."""
-        containers, deadline = self._containers, time.monotonic() + ENDING
+        deadline = time.monotonic() + ENDING
         for other in others:
             while self._engine_runs(other):
                 if time.monotonic() >= deadline:
-                    containers.stop(other)
-                    break
+                    raise ServiceError(
+                        f"{self._session.name}: the engine in {other.name} does not end",
+                        code="old_engine_stays",
+                        hint=f"Its own words: docker logs {other.name}",
+                    )
                 self._session.pause(POLL)
 
     def _engine_runs(self, container: Container) -> bool:
@@ -391,7 +395,7 @@ class ContainerService:
                         return self._ended(now)
                     if time.monotonic() >= deadline:
                         return None
-                    self._session.run.halted.wait(POLL)
+                    self._session.pause(POLL)
 
         return ended
 

@@ -30,8 +30,12 @@ class Service(Protocol):
     def prepare(self) -> None:
         """Have what the host must have before it can be asked for its facts."""
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the host has nothing of ours yet, not even where it could be asked."""
+
     def facts(self, surveyed: str) -> Facts:
-        """The host's facts; `surveyed` is what the survey printed."""
+        """The host's facts; `surveyed` is what the survey printed, empty where it is untouched."""
 
     @property
     def needs_settling(self) -> bool:
@@ -73,6 +77,11 @@ class CommandService:
 
     def prepare(self) -> None:
         """See Service."""
+
+    @property
+    def untouched(self) -> bool:
+        """See Service; a machine can always be asked."""
+        return False
 
     def facts(self, surveyed: str) -> Facts:
         """See Service."""

@@ -19,6 +19,7 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.events import Event, Progress, StateEntered
+from orchestrator.planning.present import Present
 from orchestrator.planning.release import MANIFEST, read
 from orchestrator.rollout import service, this_process
 from orchestrator.rollout.heartbeat import Heartbeat
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from orchestrator.fleet.facts import Facts
-    from orchestrator.planning.present import Present
     from orchestrator.planning.release import Blob, Release
     from orchestrator.targets.base import Completed
     from orchestrator.targets.connection import ConnectionSpec
@@ -117,6 +117,8 @@ class HostSession:
         """
         self.enter("facts")
         self.service.prepare()
+        if self.service.untouched:
+            return HostState(self.root, Present()), self.service.facts("")
         completed = self._helper(commands.survey(self.root, self.spec.python))
         state = host_state(commands.answers(completed, self.name))
         self.root = state.root

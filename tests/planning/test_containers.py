@@ -378,3 +378,9 @@ def test_a_template_lets_the_front_reach_the_engine():
     inputs = docker_inputs(docker=DockerSpec(ports=("127.0.0.1:80:80",)), templates={COMPOSE: text})
     with pytest.raises(TemplateError, match="engine has no alias"):
         plan_host(inputs)
+
+
+def test_a_template_leaves_the_engine_to_turn():
+    text = (SHIPPED / COMPOSE).read_text("utf-8").replace("[sh, turn]", "[tini]", 1)
+    with pytest.raises(TemplateError, match=r"entrypoint is not \[sh, turn\]"):
+        plan_host(docker_inputs(templates={COMPOSE: text}))
