@@ -237,8 +237,10 @@ class Lab:
 
     def undecided(self) -> bool:
         """Whether a switch waits to be confirmed, or is being undone."""
-        lock = self.root / "lock"
-        return any(lock.glob("armed-*")) or any(lock.glob("fired-*"))
+        with contextlib.suppress(FileNotFoundError):  # the lock went while it was looked into
+            left = os.listdir(self.root / "lock")
+            return any(name.startswith(("armed-", "fired-")) for name in left)
+        return False
 
     def answers(self) -> str:
         """Who answers on the published port; empty when nobody does."""
@@ -258,7 +260,7 @@ class Lab:
         found = []
         for each in self.containers():
             with contextlib.suppress(APIError):  # it does not run, or just ended
-                processes = self.api.top(each["Id"])["Processes"]
+                processes = self.api.top(each["Id"])["Processes"] or ()
                 if any("socat" in words[-1] for words in processes):
                     found.append(each["Labels"][names.RELEASE])
         return found
