@@ -86,6 +86,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(undefined=Missing, **options)
+        # `tojson` of what is undefined says so: its text is the error.
+        self.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": str}
         del self.globals["lipsum"]
         self.filters = {name: _paying(name, work_of) for name, work_of in self.filters.items()}
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import Context, allow_tag_option, host_options, pass_context, table
+from orchestrator.cli.common import (
+    Context,
+    allow_tag_option,
+    host_options,
+    one_line,
+    pass_context,
+    table,
+)
 from orchestrator.listing import count
 
 if TYPE_CHECKING:
@@ -132,7 +139,8 @@ def show(console: Console, plans: Sequence[HostPlan], failed: Sequence[Failed] =
 
     rows = table("host", "action", "artifact", "config", "to send", "why")
     for f in failed:
-        rows.add_row(f.task.host.name, Text("cannot plan", "red"), "", "", "", f.error.message)
+        why = Text(one_line(f.error.message, f.error.hint))
+        rows.add_row(f.task.host.name, Text("cannot plan", "red"), "", "", "", why)
     for plan in sorted(plans, key=lambda p: (p.action == "unchanged", p.host)):
         release = plan.release
         rows.add_row(

@@ -5,13 +5,17 @@ A Docker host is one whose facts name a Docker Engine.
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import compose
 from orchestrator.errors import InventoryError, SettingsError, TemplateError
 from orchestrator.fleet.docker_section import split
+from orchestrator.fleet.facts import Memory
 from orchestrator.fleet.image import DOCKER_ROOT
 from orchestrator.planning.release import COMPOSE, TURN, DockerFiles
 from orchestrator.planning.render import FOLDER
@@ -46,6 +50,19 @@ class Scripts(NamedTuple):
 def is_docker(facts: Facts) -> bool:
     """Whether the host runs its releases in containers."""
     return bool(facts.docker_engine.version)
+
+
+def inside(facts: Facts, spec: DockerSpec) -> Facts:
+    """The facts as what runs in the container meets them: within its limits of memory and CPUs."""
+    if not is_docker(facts):
+        return facts
+    memory, cpu = facts.memory, facts.cpu
+    if spec.memory_mb is not None:
+        total = min(memory.total_mb or spec.memory_mb, spec.memory_mb)
+        memory = Memory(total, min(memory.available_mb, total))
+    if spec.cpus is not None:
+        cpu = replace(cpu, cores=max(1, min(cpu.cores, math.floor(spec.cpus))))
+    return replace(facts, memory=memory, cpu=cpu)
 
 
 def compose_scripts() -> Scripts:
@@ -84,7 +101,11 @@ def docker_files(
         )
     ours = compose_context(profile, context["engine"], context["run_line"], facts, scripts.front)
     text = templates.render(spec.compose, {**context, **ours}, host=host)
-    _check(text, spec, host, facts.docker_engine.container)
+    try:
+        _check(text, spec, host, facts.docker_engine.container)
+    except TemplateError as exc:
+        lines = templates.lines(spec.compose, {**context, **ours}, host=host)
+        raise _at_template(exc, lines, spec.compose) from exc
     image = facts.docker_engine
     return DockerFiles(spec, image.image, image.image_id, compose=text, turn=scripts.turn)
 
@@ -188,12 +209,7 @@ def _refuse_service(profile: Profile, host: str) -> None:
 
 
 def _check(text: str, spec: DockerSpec, host: str, container: str) -> None:
-    try:
-        document = compose.read(text, source=f"{host}: {COMPOSE}")
-    except TemplateError as exc:
-        raise TemplateError(
-            f"{exc.message} (rendered from {FOLDER}/{spec.compose})", code=exc.code, hint=exc.hint
-        ) from exc
+    document = compose.read(text, source=f"{host}: {COMPOSE}")
     for service in document.services:
         name = container if service == "engine" else f"{container}-{service}"
         given = compose.container_name(document, service)
@@ -216,6 +232,19 @@ def _check(text: str, spec: DockerSpec, host: str, container: str) -> None:
             hint="Write under `engine:` as in the shipped template: "
             "networks: {default: {aliases: [{{ alias | tojson }}]}}",
         )
+
+
+def _at_template(error: TemplateError, lines: tuple[str, ...], template: str) -> TemplateError:
+    """The error with places in the template instead of those in the rendered text."""
+
+    def place(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return (lines[number - 1] if 0 < number <= len(lines) else "") or match[0]
+
+    message = re.sub(rf"{re.escape(COMPOSE)}:(\d+)", place, error.message)
+    if COMPOSE in message.replace(f"{FOLDER}/{template}", ""):
+        message += f" (rendered from {FOLDER}/{template})"
+    return TemplateError(message, code=error.code, hint=error.hint)
 
 
 def _literal(text: str) -> str:

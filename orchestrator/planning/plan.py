@@ -86,7 +86,7 @@ def selection_for(inputs: PlanInputs, choice: ProfileChoice) -> Selection:
     return select(
         inputs.version,
         choice.profile,
-        inputs.facts,
+        containers.inside(inputs.facts, choice.profile.docker),
         inputs.present,
         allow_inexact=inputs.allow_inexact,
     )
@@ -142,7 +142,7 @@ def context_for(
     """
     artifact, spec = selection.artifact, selection.engine
     return {
-        "facts": inputs.facts,
+        "facts": containers.inside(inputs.facts, choice.profile.docker),
         "host": inputs.host,
         "groups": inputs.groups,
         "engine": spec,

@@ -69,6 +69,7 @@ def preflight(plan: HostPlan, facts: Facts, *, now: float) -> tuple[Problem, ...
         *_inodes(plan, facts),
         *_memory(plan, facts),
         *_memory_limit(plan),
+        *_ports(plan),
         *_temperature(facts),
         *_clock(facts, now),
     ]
@@ -209,6 +210,21 @@ def _memory_limit(plan: HostPlan) -> Iterator[Problem]:
             f"the container may take {limit} MiB, the model and its smoke benchmark need about "
             f"{needed}",
             "Raise `memory_mb:` in the profile's `docker:`.",
+            blocks=False,
+        )
+
+
+def _ports(plan: HostPlan) -> Iterator[Problem]:
+    """An engine that speaks on stdin listens on no port, whatever the profile publishes."""
+    release, spec = plan.release, plan.choice.profile.docker
+    if not release.is_docker or not (spec.ports or spec.expose):
+        return
+    if release.engine.kind != "command" and not release.engine.run:
+        yield Problem(
+            "ports",
+            f"nothing listens on the profile's ports: {release.engine.kind} is asked on its stdin",
+            "Name the program that listens and runs it: `engine: {kind: command, run: …}`, or "
+            "remove `ports:` and `expose:`.",
             blocks=False,
         )
 

@@ -196,6 +196,10 @@ class ContainerService:
         containers, active = self._containers, present.current
         kept, removed = None, []
         if active is not None:
+            found = containers.of(active)
+            if found is None or not found.running:
+                lacked = "is gone" if found is None else f"ended: {containers.last_words(found)}"
+                self._session.enter("lock", active, f"its container {lacked}; it is started again")
             kept = self._begun(active)
             containers.restart_policy(kept, keeper.KEPT)
         # Somebody may have started an old compose file by hand: one for each release is enough.
@@ -274,6 +278,8 @@ class ContainerService:
             else:
                 session.enter("activate", release.id, "its container starts")
             begun = self._begun(release.id)
+            if not containers.has_front():  # a port that is taken is told before the benchmark
+                containers.hold_ports(self._compose(release.id), release.id)
             self._await_health(begun, release.service.timeout)
 
     def _bring_front(self, release: Release) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import HaltedError, InputError, UsageError
+from orchestrator.errors import HaltedError, InputError, InventoryError, UsageError
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted
+from orchestrator.fleet.urls import without_password
 from orchestrator.planning.way_back import release_named, way_back
 from orchestrator.rollout import this_process
 from orchestrator.rollout.host_run import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.planning.diff import HostPlan
     from orchestrator.planning.present import Present
     from orchestrator.rollout.task import Wanted
+    from orchestrator.targets.connection import ConnectionSpec
     from orchestrator.verify.baseline import Baseline
 
 
@@ -139,6 +141,7 @@ class FleetRun:
             )
             for host in hosts
         ]
+        _refuse_twins([task.connection for task in tasks])
         self.bus.publish(
             RunStarted(
                 run=self.id,
@@ -275,6 +278,21 @@ class FleetRun:
 
     def _finish(self, outcome: str, exit_code: int) -> None:
         self.bus.publish(RunFinished(run=self.id, outcome=outcome, exit_code=exit_code))
+
+
+def _refuse_twins(specs: Sequence[ConnectionSpec]) -> None:
+    """Raise InventoryError where two Docker hosts are the same container of the same engine."""
+    seen: dict[tuple[str, str], str] = {}
+    for spec in specs:
+        if spec.kind != "docker":
+            continue
+        other = seen.setdefault((spec.docker_host, spec.container), spec.name)
+        if other != spec.name:
+            raise InventoryError(
+                f"{other} and {spec.name} are both container '{spec.container}' of the Docker "
+                f"Engine {without_password(spec.docker_host)}",
+                hint="Give each an orchestrate_container of its own.",
+            )
 
 
 def _halted_outcome(surveyed: Surveyed, outcome: HostOutcome | None) -> HostOutcome:

@@ -13,7 +13,7 @@ import yaml
 from orchestrator.errors import InventoryError, SettingsError, TemplateError
 from orchestrator.fleet.facts import Gpu
 from orchestrator.fleet.profile import DockerSpec, EngineSpec, ServiceSpec
-from orchestrator.planning.containers import compose_scripts, gpus, strategy
+from orchestrator.planning.containers import compose_scripts, gpus, inside, strategy
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.release import TURN
 from tests.needs import needs_program
@@ -36,6 +36,7 @@ from tests.planning.plans import ORT
 KATAGO = {"path": "/opt/katago/katago", "version": "1.18.1", "backend": "eigen"}
 RTX = ("rtx", {"katago": KATAGO | {"backend": "cuda"}})
 RUN = EngineSpec("command", run='./serve "$MODEL" --cost $5')
+LIMITED = DockerSpec(memory_mb=1024, cpus=2.5)
 
 
 def rendered(docker: DockerSpec | None = None, **changes) -> dict[str, Any]:
@@ -271,8 +272,7 @@ def test_a_project_without_the_template():
 def test_a_compose_file_that_is_refused_names_host_and_template():
     with pytest.raises(TemplateError) as caught:
         rendered(templates={COMPOSE: "services:\n  engine: {privileged: true}\n"})
-    assert caught.value.message.startswith("pi-1: docker-compose.yml")
-    assert caught.value.message.endswith(f"(rendered from templates/{COMPOSE})")
+    assert caught.value.message.startswith("pi-1: templates/docker-compose.yml.j2:2: ")
     assert "privileged" in caught.value.message
 
 
@@ -384,3 +384,18 @@ def test_a_template_leaves_the_engine_to_turn():
     text = (SHIPPED / COMPOSE).read_text("utf-8").replace("[sh, turn]", "[tini]", 1)
     with pytest.raises(TemplateError, match=r"entrypoint is not \[sh, turn\]"):
         plan_host(docker_inputs(templates={COMPOSE: text}))
+
+
+def test_what_a_container_may_use_is_what_the_config_sees():
+    seen = inside(facts(memory={"total_mb": 8000, "available_mb": 7000}, cpu={"cores": 8}), LIMITED)
+    assert (seen.memory.total_mb, seen.memory.available_mb, seen.cpu.cores) == (1024, 1024, 2)
+    small = inside(facts(memory={"total_mb": 500, "available_mb": 400}, cpu={"cores": 1}), LIMITED)
+    assert (small.memory.total_mb, small.memory.available_mb, small.cpu.cores) == (500, 400, 1)
+    assert inside(facts(), DockerSpec()) == facts()
+
+
+def test_a_variable_that_is_not_there_is_named():
+    text = (SHIPPED / COMPOSE).read_text("utf-8").replace("{{ image |", "{{ imagee |", 1)
+    with pytest.raises(TemplateError, match="'imagee' is undefined") as caught:
+        plan_host(docker_inputs(templates={COMPOSE: text}))
+    assert "'image'" in caught.value.hint

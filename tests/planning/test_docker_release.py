@@ -236,3 +236,10 @@ def test_a_container_too_small_for_engine_and_benchmark():
 def test_programs_are_missing_in_the_image():
     [problem] = problems(lacks=("sha256sum",))
     assert problem.hint.endswith("in the image.")
+
+
+@pytest.mark.parametrize("ports", [{"ports": ("127.0.0.1:80:80",)}, {"expose": (80,)}])
+def test_an_engine_that_listens_on_no_port(ports):
+    [problem] = problems(DockerSpec(**ports))
+    assert (problem.what, problem.blocks) == ("ports", False)
+    assert "onnxruntime is asked on its stdin" in problem.message

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _CONNECTION = "ansible_connection"
 ENGINE = "orchestrate_docker_host"
 IMAGE = "orchestrate_image"
-ONLY_THERE = (ENGINE, "orchestrate_docker_tls", IMAGE, "orchestrate_container")
+CONTAINER = "orchestrate_container"
+ONLY_THERE = (ENGINE, "orchestrate_docker_tls", IMAGE, CONTAINER)
 _WAYS = {"unix", "ssh", "tcp", "https"}
 _WAYS_HINT = (
     "Write unix:///var/run/docker.sock, ssh://user@host, tcp://host:2376, or the name of a docker "
@@ -46,6 +47,7 @@ def mistakes(inventory: Inventory) -> Iterator[Mistake]:
     there = [host for host in known if _text(host, _CONNECTION) == "docker"]
     for host in there:
         yield from _of_docker_host(host)
+    yield from _twins(there)
     # What a group gives to Docker hosts and to others as well is meant for the former.
     meant = {(name, _text(host, name)) for host in there for name in ONLY_THERE}
     idle: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -67,6 +69,22 @@ def mistakes(inventory: Inventory) -> Iterator[Mistake]:
 def _text(host: Host, name: str) -> str:
     value = host.vars.get(name)
     return "" if value is None else str(value)
+
+
+def _twins(hosts: list[Host]) -> Iterator[Mistake]:
+    """Hosts that are the same container of the same Docker Engine."""
+    seen: dict[tuple[str, str], str] = {}
+    for host in hosts:
+        engine, name = _text(host, ENGINE), _text(host, CONTAINER) or "orchestrate"
+        other = seen.setdefault((engine, name), host.name)
+        if engine and "{{" not in engine + name and other != host.name:
+            yield Mistake(
+                host.name,
+                ENGINE,
+                engine,
+                f"it is container '{name}' of the same Docker Engine as {other}",
+                "Give each an orchestrate_container of its own.",
+            )
 
 
 def _of_docker_host(host: Host) -> Iterator[Mistake]:

@@ -191,6 +191,10 @@ class Containers:
             return ""
         return self.last_words(_container(found))
 
+    def has_front(self) -> bool:
+        """Whether there is a front, whatever it does."""
+        return keeper.inspect(self._api, names.front(self._name)) is not None
+
     def let_go_of_ports(self) -> None:
         """Remove the front, if there is one."""
         found = keeper.inspect(self._api, names.front(self._name))

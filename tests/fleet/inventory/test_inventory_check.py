@@ -271,3 +271,14 @@ def test_a_mistake_of_a_docker_host_is_found_where_it_is_written(tmp_path):
     assert plain.startswith(
         "host_vars/box-2.yml:2 orchestrate_docker_host is 'tcp://old:2375', plain TCP"
     )
+
+
+def test_two_hosts_that_are_one_container(tmp_path):
+    host = "      ansible_connection: docker\n      orchestrate_docker_host: ssh://box\n"
+    image = f"      orchestrate_image: sha256:{'0' * 64}\n"
+    (tmp_path / "hosts.yml").write_text(
+        f"all:\n  hosts:\n    a:\n{host}{image}    b:\n{host}{image}"
+        f"    c:\n{host}{image}      orchestrate_container: other\n"
+    )
+    [finding] = check(tmp_path)
+    assert "it is container 'orchestrate' of the same Docker Engine as a" in str(finding)

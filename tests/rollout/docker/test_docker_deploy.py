@@ -199,3 +199,11 @@ def slow_answers(project: FleetProject) -> FleetProject:
     profile["docker"] |= {"watch": 0, "drain": 30}
     project.write_settings()
     return project
+
+
+def test_one_container_is_one_host(tmp_path: Path) -> None:
+    host = docker_vars("unix:///nobody/listens.sock", "same", f"sha256:{'0' * 64}")
+    project = docker_project(tmp_path, {"gpu-1": host, "gpu-2": host})
+    deploy = project.run("deploy", "--yes")
+    assert deploy.code == 2
+    assert deploy.error["message"].startswith("gpu-1 and gpu-2 are both container 'same'")
