@@ -208,7 +208,7 @@ class ContainerService:
         places = {release for release in present.releases if release != active}
         for other in others:
             containers.restart_policy(other, NOT_KEPT)
-            if other.running:
+            if other.running or other.paused:
                 containers.stop(other)
             if other.release in places:
                 places.remove(other.release)

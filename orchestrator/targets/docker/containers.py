@@ -31,8 +31,8 @@ LOG_LINES = 20
 class Container:
     """A container of a release, as the engine describes it.
 
-    `restart` is the name of its restart policy, `begun` tells one run of it from the next, `health`
-    is empty where no healthcheck is made.
+    One that somebody paused is `paused`, not `running`. `restart` names its restart policy,
+    `begun` tells one run of it from the next, `health` is empty where no healthcheck is made.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Container:
     release: str
     image: str
     running: bool
+    paused: bool
     exit_code: int
     restart: str
     begun: str
@@ -103,9 +104,12 @@ class Containers:
         return _container(made)
 
     def start(self, container: Container) -> None:
-        """Start it; raises ServiceError with the engine's own words."""
+        """Start or unpause it; raises ServiceError with the engine's own words."""
         try:
-            self._api.start(container.id)
+            if container.paused:
+                self._api.unpause(container.id)
+            else:
+                self._api.start(container.id)
         except APIError as exc:
             raise self._refused(exc) from exc
 
@@ -141,6 +145,8 @@ class Containers:
 
     def last_words(self, container: Container) -> str:
         """How it ended, and the last that it printed."""
+        if container.paused:
+            return "somebody paused it"
         log = ""
         with contextlib.suppress(APIError):  # not every log can be read, and it may be gone by now
             log = self._api.logs(container.id, tail=LOG_LINES).decode(errors="replace")
@@ -187,9 +193,10 @@ class Containers:
         found = keeper.inspect(self._api, names.front(self._name))
         if found is None:
             return "somebody removed it"
-        if found["State"]["Running"] and not found["State"]["Restarting"]:
+        front = _container(found)
+        if front.running and not found["State"]["Restarting"]:
             return ""
-        return self.last_words(_container(found))
+        return self.last_words(front)
 
     def has_front(self) -> bool:
         """Whether there is a front, whatever it does."""
@@ -340,7 +347,8 @@ def _container(found: Mapping[str, Any]) -> Container:
         name=found["Name"].removeprefix("/"),
         release=(config["Labels"] or {}).get(names.RELEASE, ""),
         image=found["Image"],
-        running=bool(state["Running"]),
+        running=bool(state["Running"]) and not state["Paused"],
+        paused=bool(state["Paused"]),
         exit_code=int(state["ExitCode"]),
         restart=found["HostConfig"]["RestartPolicy"]["Name"] or "no",
         begun=f"{state['StartedAt']} {found['RestartCount']}",

@@ -93,7 +93,9 @@ def find(api: APIClient, container: str, host: str) -> dict[str, Any] | None:
         return None
     if not names.is_ours(found, container):
         raise name_taken(host, names.keeper(container))
-    if not found["State"]["Running"]:
+    if found["State"]["Paused"]:
+        api.unpause(found["Id"])
+    elif not found["State"]["Running"]:
         start(api, found["Id"], host)
     return found
 
