@@ -7,6 +7,7 @@ made, started, named and stopped to match. All of it may be cut off anywhere, an
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import time
 from dataclasses import replace
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from orchestrator.targets.docker.images import Image
     from orchestrator.targets.docker.target import DockerTarget
 
+_LOG = logging.getLogger(__name__)
 POLL = 0.5
 UNHEALTHY = "unhealthy"  # as the Docker Engine says it
 NOT_KEPT = "no"
@@ -241,9 +243,13 @@ class ContainerService:
         folder = self._session.run.compose_files
         if folder is not None:
             path = folder / quote(self._session.name, safe="") / COMPOSE
-            path.parent.mkdir(parents=True, exist_ok=True)
             text = composition.filled(self._compose_text(release), release)
-            write_atomically(path, text.encode(), durable=False)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, text.encode(), durable=False)
+            except OSError as exc:
+                name = self._session.name
+                _LOG.warning("warning: %s: its compose file is not written here: %s", name, exc)
 
     def _begun(self, release: str) -> Container:
         """The container of a release, made if it is gone and started if it does not run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,3 +74,17 @@ def test_drift_is_told_and_mended(
     assert "speed was changed by hand" in drift()
     mended()
     assert begun() != before, "the engine still runs with the config that was changed"
+
+
+def test_a_compose_file_that_cannot_be_written_here_is_told_and_no_trouble_of_the_host(
+    project: FleetProject,
+) -> None:
+    written = project.root / ".orchestrate" / "compose"
+    shutil.rmtree(written)
+    written.write_text("somebody's file\n")
+
+    deploy = project.run("deploy", "--yes", "--model", "words@v2")
+
+    assert (deploy.code, deploy.statuses()) == (0, {"gpu-1": "deployed"}), deploy.stderr
+    assert "gpu-1: its compose file is not written here" in deploy.stderr
+    assert written.read_text() == "somebody's file\n"
