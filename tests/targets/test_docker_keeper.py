@@ -48,3 +48,13 @@ def test_who_comes_second_takes_the_keeper_that_is_there(
     assert keeper.find(api, docker_names, "gpu-1")["Id"] == first["Id"]
     with pytest.raises(docker.errors.NotFound):
         api.inspect_container(f"{names.keeper(docker_names)}-new")
+
+
+def test_a_name_that_the_engine_takes_for_an_id_is_a_name(
+    docker_engine, docker_names, busybox_image
+):
+    api = docker_engine.api
+    theirs = api.create_container(busybox_image, ["sleep", "1"], name=f"{docker_names}-1")["Id"]
+    assert keeper.inspect(api, theirs[:12]) is None
+    assert keeper.inspect(api, theirs)["Id"] == theirs
+    assert keeper.inspect(api, f"{docker_names}-1")["Id"] == theirs

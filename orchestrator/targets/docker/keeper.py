@@ -181,12 +181,13 @@ def start(api: APIClient, container: str, host: str) -> None:
 
 
 def inspect(api: APIClient, container: str) -> dict[str, Any] | None:
-    """A container as the engine describes it; None where there is none."""
+    """A container of a name or whole id as the engine describes it; None where there is none."""
     try:
         found: dict[str, Any] = api.inspect_container(container)
     except NotFound:
         return None
-    return found
+    # The engine takes a name such as `cafe` for the beginning of an id, too.
+    return found if container in (found["Id"], found["Name"].removeprefix("/")) else None
 
 
 def name_taken(host: str, name: str, kind: str = "container") -> PreflightError:
