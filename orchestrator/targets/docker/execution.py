@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import ssl
 import struct
 import tarfile
 import time
@@ -164,6 +165,9 @@ class _Execution:
         self._stream = stream
         self._socket = cast("socket.socket", getattr(stream, "_sock", stream))
         self._socket.settimeout(30)
+        if isinstance(self._socket, ssl.SSLSocket):
+            # A link that was cut is no end of what the command prints.
+            self._socket.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
         self._frames = _Frames()
