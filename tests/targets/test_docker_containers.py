@@ -9,6 +9,8 @@ from orchestrator.errors import ServiceError
 from orchestrator.targets.connection import ConnectionSpec
 from orchestrator.targets.docker import connect, names
 from orchestrator.targets.docker.containers import Containers
+from tests.docker_images import busybox_tree
+from tests.dockerd import free_network, running_engine
 
 RELEASE = "net-v1-0123456789ab"
 
@@ -55,3 +57,18 @@ volumes: {{v: {{name: {docker_names}-v, external: true}}}}""",
         )
     assert caught.value.as_dict()["code"] == "no_volume"
     assert containers.all() == []
+
+
+def test_an_engine_that_has_no_addresses_left_for_a_network(docker_names):
+    pool = f"--default-address-pool=base={free_network()},size=24"
+    with running_engine([pool]) as engine:
+        spec = ConnectionSpec("gpu-1", "docker", docker_host=engine.url, container=docker_names)
+        with connect(spec) as target, pytest.raises(ServiceError) as caught:
+            made(
+                Containers(target),
+                busybox_tree().import_into(engine),
+                f"""networks: [one, two]}}}}
+networks: {{one: {{name: {docker_names}-1}}, two: {{name: {docker_names}-2}}}}""",
+            )
+    assert caught.value.as_dict()["code"] == "no_addresses"
+    assert "default-address-pools" in caught.value.as_dict()["hint"]

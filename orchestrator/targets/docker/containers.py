@@ -270,16 +270,19 @@ class Containers:
                 )
             body = network.body
             labels = {**body["Labels"], names.CONTAINER: self._name}
-            self._api.create_network(
-                network.name,
-                driver=body["Driver"],
-                options=body["Options"],
-                internal=body["Internal"],
-                attachable=body["Attachable"],
-                enable_ipv6=body["EnableIPv6"],
-                labels=labels,
-                check_duplicate=True,
-            )
+            try:
+                self._api.create_network(
+                    network.name,
+                    driver=body["Driver"],
+                    options=body["Options"],
+                    internal=body["Internal"],
+                    attachable=body["Attachable"],
+                    enable_ipv6=body["EnableIPv6"],
+                    labels=labels,
+                    check_duplicate=True,
+                )
+            except APIError as exc:
+                raise self._refused(exc) from exc
 
     def _ensure_volumes(self, compose: Compose) -> None:
         for volume in composition.volumes(compose).values():
@@ -309,6 +312,9 @@ class Containers:
         elif "could not select device driver" in said or "nvidia" in said.lower():
             hint = "Install the NVIDIA Container Toolkit there, or set `docker.gpus: none`."
             code = "no_gpu_runtime"
+        elif "address pool" in said:
+            hint = "There: docker network prune. Or widen default-address-pools of its daemon.json."
+            code = "no_addresses"
         elif "no space left" in said:
             hint = f"Look at the disk: orchestrate facts --limit {self._host} --refresh"
             code = "space"
