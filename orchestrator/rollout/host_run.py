@@ -27,6 +27,7 @@ from orchestrator.errors import (
 from orchestrator.planning.diff import missing_blobs, unwell
 from orchestrator.planning.plan import plan_host
 from orchestrator.planning.preflight import preflight, preflight_error
+from orchestrator.rollout import services
 from orchestrator.rollout.outcome import BACK, NOWHERE, HostOutcome, Status
 from orchestrator.rollout.session import HostSession
 from orchestrator.rollout.switch import switch, verify_release
@@ -49,7 +50,7 @@ def survey_host(task: HostTask) -> Surveyed | Failed:
     """Connect, read state and facts, and plan; nothing is touched on the host."""
     session = None
     try:
-        session = HostSession(task.run, task.connection)
+        session = HostSession(task.run, task.connection, services.of)
         state, facts = session.survey()
         surveyed = Surveyed(
             task, session, facts, state.present, state.lock, lock_age=state.lock_age

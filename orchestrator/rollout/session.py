@@ -21,7 +21,7 @@ from orchestrator.errors import (
 from orchestrator.events import Event, Progress, StateEntered
 from orchestrator.planning.present import Present
 from orchestrator.planning.release import MANIFEST, read
-from orchestrator.rollout import service, this_process
+from orchestrator.rollout import this_process
 from orchestrator.rollout.heartbeat import Heartbeat
 from orchestrator.rollout.host_state import HostState, host_state
 from orchestrator.targets import commands
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from orchestrator.fleet.facts import Facts
     from orchestrator.planning.release import Blob, Release
+    from orchestrator.rollout.services.base import Service
     from orchestrator.targets.base import Completed
     from orchestrator.targets.connection import ConnectionSpec
 
@@ -71,8 +72,13 @@ class Run:
 class HostSession:
     """A connection to a host and the steps a run takes there; making one connects."""
 
-    def __init__(self, run: Run, spec: ConnectionSpec) -> None:
-        """`seen` is the state that was found last, once the lock was taken."""
+    def __init__(
+        self, run: Run, spec: ConnectionSpec, runs_releases: Callable[[HostSession], Service]
+    ) -> None:
+        """`runs_releases` makes the host's Service.
+
+        `seen` is the state that was found last, once the lock was taken.
+        """
         self.run = run
         self.spec = spec
         self.seconds: dict[str, float] = {}
@@ -86,7 +92,7 @@ class HostSession:
         self._one_at_a_time = threading.Lock()
         self.enter("connect")
         self.target = targets.connect(spec)
-        self.service = service.of(self)
+        self.service = runs_releases(self)
 
     @property
     def name(self) -> str:

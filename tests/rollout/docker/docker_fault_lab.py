@@ -75,7 +75,7 @@ SETTINGS: dict[str, Any] = {
 One, Other = TypeVar("One"), TypeVar("Other")
 _one_at_a_time = threading.Lock()  # a process is begun or reaped
 fault_controller._FORKED.set_forkserver_preload(
-    [*fault_controller.PRELOADED, "docker", "orchestrator.rollout.containers"]
+    [*fault_controller.PRELOADED, "docker", "orchestrator.rollout.services.containers"]
 )
 
 

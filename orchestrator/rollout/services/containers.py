@@ -6,9 +6,7 @@ made, started, named and stopped to match. All of it may be cut off anywhere, an
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,34 +34,25 @@ from orchestrator.last_words import one_line
 from orchestrator.planning.containers import RECREATE, strategy
 from orchestrator.planning.preflight import foreign_image, preflight_error
 from orchestrator.planning.release import COMPOSE
+from orchestrator.rollout.services.container_watch import POLL, UNHEALTHY, ContainerWatch
 from orchestrator.targets import commands
 from orchestrator.targets.docker import images, info, keeper, names
 from orchestrator.targets.docker.containers import Containers
 from orchestrator.targets.docker.engine import explained
-from orchestrator.targets.docker.execution import ContainerTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from docker import APIClient
-
     from orchestrator.compose import Compose
     from orchestrator.fleet.facts import DockerEngine
     from orchestrator.planning.present import Present
     from orchestrator.planning.release import Release
     from orchestrator.rollout.session import HostSession
-    from orchestrator.targets.base import Completed, Target
+    from orchestrator.targets.base import Target
     from orchestrator.targets.docker.containers import Container
     from orchestrator.targets.docker.images import Image
     from orchestrator.targets.docker.target import DockerTarget
 
 _LOG = logging.getLogger(__name__)
-POLL = 0.5
-UNHEALTHY = "unhealthy"  # as the Docker Engine says it
 NOT_KEPT = "no"
-SIGKILLED = 137  # how a command ends whose container does
-ENDS_WITHIN = 2.0  # seconds from then on, until the Docker Engine says so
-ENDING = 20.0  # seconds that an engine gets to end when another needs the machine for itself
 
 
 class ContainerService:
@@ -84,6 +73,10 @@ class ContainerService:
     @property
     def _containers(self) -> Containers:
         return Containers(self._target)
+
+    @property
+    def _watch(self) -> ContainerWatch:
+        return ContainerWatch(self._target, self._session.pause)
 
     def prepare(self) -> None:
         """See Service: the image is found or brought, and the keeper runs."""
@@ -227,7 +220,7 @@ class ContainerService:
             if self._facts is not None and not patient:
                 self._target.renew_keeper(kept.image, self._facts.docker_engine)
             if patient:
-                self._await_health(kept, self._session.run.command_timeout)
+                self._watch.await_health(kept, self._session.run.command_timeout)
         containers.sweep()
         self._remove_images({each.image for each in removed})
 
@@ -275,7 +268,7 @@ class ContainerService:
             if others and self._alone(release):
                 session.enter("activate", release.id, "the old container's engine is ended first")
                 self._mark("alone")
-                self._await_end(others)
+                self._watch.await_end(others)
             found = containers.of(release.id)
             again = mended or (found is not None and found.health == UNHEALTHY)
             if found is not None and found.running and back == release.id and again:
@@ -286,7 +279,7 @@ class ContainerService:
             begun = self._begun(release.id)
             if not containers.has_front():  # a port that is taken is told before the benchmark
                 containers.hold_ports(self._compose(release.id), release.id)
-            self._await_health(begun, release.service.timeout)
+            self._watch.await_health(begun, release.service.timeout)
 
     def _bring_front(self, release: Release) -> None:
         """Have the image of the front, where the profile names one, on the engine."""
@@ -322,94 +315,13 @@ class ContainerService:
                 hint=f"Look at the disk: orchestrate facts --limit {session.name} --refresh",
             )
 
-    def _await_end(self, others: list[Container]) -> None:
-        """Wait until the engines in these containers have ended; the containers wait themselves."""
-        deadline = time.monotonic() + ENDING
-        for other in others:
-            while self._engine_runs(other):
-                if time.monotonic() >= deadline:
-                    raise ServiceError(
-                        f"{self._session.name}: the engine in {other.name} does not end",
-                        code="old_engine_stays",
-                        hint=f"Its own words: docker logs {other.name}",
-                    )
-                self._session.pause(POLL)
-
-    def _engine_runs(self, container: Container) -> bool:
-        now = self._containers.refresh(container)
-        if now is None or not now.running:
-            return False
-        with contextlib.suppress(UnreachableError, CommandError):  # it is just starting anew
-            inside = self._target.inside(now.id)
-            return inside.run("[ -e /tmp/engine ]", timeout=10).exit_status == 0
-        return True
-
-    def _await_health(self, begun: Container, seconds: float) -> None:
-        """Wait until its own healthcheck is content, or raise ServiceError."""
-        deadline = time.monotonic() + seconds
-        while True:
-            now = self._containers.refresh(begun)
-            if now is None or not now.running:
-                raise self._ended(now)
-            said = self._unhealthy(now)
-            if not said:
-                return
-            if time.monotonic() >= deadline:
-                raise ServiceError(
-                    f"{self._session.name}: its container is not healthy after {seconds:g} s: "
-                    f"{said}",
-                    code="unhealthy",
-                    hint=f"Its own words: docker logs {now.name}",
-                )
-            self._session.pause(POLL)
-
-    def _ended(self, container: Container | None) -> ServiceError:
-        said = "somebody removed it"
-        name = names.waiting(self._name, "RELEASE")
-        if container is not None:
-            said, name = self._containers.last_words(container), container.name
-        return ServiceError(
-            f"{self._session.name}: its container ended: {said}",
-            code="container_ended",
-            hint=f"Its own words: docker logs {name}",
-        )
-
-    def _unhealthy(self, container: Container) -> str:
-        """What its healthcheck says now, asked without waiting for the engine's own interval."""
-        kind, *test = container.healthcheck or ("NONE",)
-        line = shlex.join(test) if kind == "CMD" else " ".join(test)
-        if kind == "NONE" or not line:
-            return ""
-        try:
-            done = self._target.inside(container.id).run(line, timeout=10)
-        except UnreachableError:
-            return "it is just ending"
-        except CommandError as exc:
-            return one_line(exc.message)
-        said = one_line((done.stdout + done.stderr).strip()) or f"exit {done.exit_status}"
-        return said if done.exit_status else ""
-
     def target(self, release: str) -> Target:
         """See Service: inside the release's container."""
         with explained(self._session.spec):
             found = self._containers.of(release)
             if found is None or not found.running:
-                raise self._ended(found)
-        return _Watched(self._target.api, self._session.name, found.id, self._end_of(found))
-
-    def _end_of(self, container: Container) -> Callable[[], ServiceError | None]:
-        def ended() -> ServiceError | None:
-            deadline = time.monotonic() + ENDS_WITHIN
-            with explained(self._session.spec):
-                while True:
-                    now = self._containers.refresh(container)
-                    if now is None or not now.running:
-                        return self._ended(now)
-                    if time.monotonic() >= deadline:
-                        return None
-                    self._session.pause(POLL)
-
-        return ended
+                raise self._watch.ended(found)
+        return self._watch.inside(found)
 
     def take_over(self, release: Release, back: str | None) -> None:
         """See Service: new connections go to it, those to the old container may end."""
@@ -419,7 +331,7 @@ class ContainerService:
         with explained(session.spec):
             found = containers.of(release.id)
             if found is None or not found.running:
-                raise self._ended(found)
+                raise self._watch.ended(found)
             front = containers.hold_ports(self._compose(release.id), release.id)
             self._mark("serving")
             told = f"it answers; watched for {spec.watch:g} s"
@@ -428,45 +340,22 @@ class ContainerService:
             while (passed := time.monotonic() - begun) < max(spec.watch, spec.drain):
                 if passed >= spec.watch and not self._connections(back, release.id):
                     break
-                self._still_well(found)
-                self._check_front(front)
+                self._watch.still_well(found)
+                self._watch.check_front(front)
                 session.pause(POLL)
-            self._check_front(front)
+            self._watch.check_front(front)
 
     def _connections(self, back: str | None, release: str) -> int:
         if back is None or back == release:
             return 0
         return self._containers.connections(back, self._session.run.command_timeout)
 
-    def _still_well(self, container: Container) -> None:
-        now = self._containers.refresh(container)
-        if now is None or not now.running or now.begun != container.begun:
-            raise self._ended(now)
-        if now.health == UNHEALTHY:
-            raise ServiceError(
-                f"{self._session.name}: its container became unhealthy: {self._unhealthy(now)}",
-                code="unhealthy",
-                hint=f"Its own words: docker logs {now.name}",
-            )
-
-    def _check_front(self, front: Container | None) -> None:
-        now = front and self._containers.refresh(front)
-        if front is None or (now is not None and now.running and now.begun == front.begun):
-            return
-        said = "somebody removed it" if now is None else self._containers.last_words(now)
-        raise ServiceError(
-            f"{self._session.name}: {front.name}, which holds its ports, ended: {said}",
-            code="front_ended",
-            hint=f"Its own words: docker logs {front.name}. With ports the image needs socat, or "
-            "`docker.front` of the profile names one that has it.",
-        )
-
     def confirm(self, release: Release) -> None:
         """See Service: from now on the engine starts it again by itself."""
         with explained(self._session.spec):
             found = self._containers.of(release.id)
             if found is None or not found.running:
-                raise self._ended(found)
+                raise self._watch.ended(found)
             self._containers.restart_policy(found, keeper.KEPT)
 
     def watched(self, release: Release) -> bool:  # noqa: ARG002 - the seam
@@ -482,7 +371,7 @@ class ContainerService:
             if not found.running:
                 return f"its container ended: {self._containers.last_words(found)}"
             if found.health == UNHEALTHY:
-                return f"its container is unhealthy: {self._unhealthy(found)}"
+                return f"its container is unhealthy: {self._watch.unhealthy(found)}"
             for other in self._containers.all():
                 if other.running and other.release != release:
                     return f"the container of {other.release} runs beside it"
@@ -513,32 +402,3 @@ class ContainerService:
                 hint=f"Deploy anew: orchestrate deploy --limit {session.name}",
             )
         return done.stdout
-
-
-class _Watched(ContainerTarget):
-    """A container whose own end is told where it cut off a command."""
-
-    def __init__(
-        self, api: APIClient, host: str, container: str, ended: Callable[[], ServiceError | None]
-    ) -> None:
-        super().__init__(api, host, container)
-        self._ended = ended
-
-    def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes = b"",
-        timeout: float,
-        on_line: Callable[[str], None] | None = None,
-    ) -> Completed:
-        """See Target; raises ServiceError too."""
-        try:
-            done = super().run(command, stdin=stdin, timeout=timeout, on_line=on_line)
-        except UnreachableError:
-            if ended := self._ended():
-                raise ended from None
-            raise
-        if done.exit_status == SIGKILLED and (ended := self._ended()):
-            raise ended
-        return done
