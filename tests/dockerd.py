@@ -206,7 +206,7 @@ class Dockerd:
         for each in self.api.images() if prefix else []:
             for tag in each["RepoTags"] or []:
                 if tag.startswith(prefix):
-                    self.api.remove_image(tag, force=True)
+                    self.api.remove_image(tag, force=True, noprune=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -340,7 +340,8 @@ def mount_cgroups() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what asks for the engine in one xdist group, so that one worker starts it."""
     for item in items:
-        if "docker_engine" in getattr(item, "fixturenames", ()):
+        grouped = item.get_closest_marker("xdist_group")
+        if "docker_engine" in getattr(item, "fixturenames", ()) and grouped is None:
             item.add_marker(pytest.mark.xdist_group("docker"))
 
 

@@ -22,10 +22,13 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UnreachableError
+from orchestrator.targets import commands
 from orchestrator.targets.base import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from orchestrator.targets.base import Part
 
 CHANGING = ("mv", "rm", "ln", "mkdir", "cp", "chmod", "cat", "printf", "echo")
 STOPPED = 137
@@ -493,6 +496,9 @@ class FaultyTarget:
             return done if stop is None else Completed(STOPPED, "", "killed")
 
         return self._watched(b"", deliver)
+
+    def store(self, part: Part, chunks: Iterable[bytes], *, timeout: float, on_sent: Any):
+        return self.upload(commands.receive(part), chunks, timeout=timeout, on_sent=on_sent)
 
     def benchmark(self) -> str:
         """The verdict that is next, over this connection."""

@@ -363,11 +363,12 @@ def test_what_runs_is_stopped_before_the_host_goes_back(host):
     first = host.committed("net-v1-a")
     second = host.stage("net-v2-b")
     host.activate(second, back=first.id, patience=1)
-    line = f"cd releases/{second.id} && {commands.SIGN_WORK} sleep 1234.5; true"
+    nap = f"sleep 1234{os.getpid()}.5"  # nobody else's
+    line = f"cd releases/{second.id} && {commands.SIGN_WORK} {nap}; true"
     work = subprocess.Popen(["sh", "-c", line], cwd=host.root)
     assert work.wait(timeout=30) == -signal.SIGKILL
     eventually(lambda: not host.here("lock").exists(), "the timer fires")
-    found = subprocess.run(["pgrep", "-f", "sleep 1234.5"], capture_output=True, check=False)
+    found = subprocess.run(["pgrep", "-f", nap], capture_output=True, check=False)
     assert found.stdout == b""
 
 

@@ -106,7 +106,7 @@ def remove_unused(api: APIClient, image_id: str) -> bool:
         if image_id in used or not all(tag.startswith(LOCAL) for tag in tags):
             return False
         for name in tags or [image_id]:
-            api.remove_image(name)
+            api.remove_image(name, noprune=True)  # what it was built from may be nameless
     except APIError as exc:
         if isinstance(exc, NotFound) or exc.status_code == IN_USE:
             return False

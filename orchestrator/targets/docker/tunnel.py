@@ -146,7 +146,7 @@ class _Link:
 
     def start(self) -> None:
         """Begin."""
-        for thread in (self._down, self._errors, self._up):
+        for thread in (self._errors, self._down, self._up):  # each joins those before it
             thread.start()
 
     def end(self) -> None:

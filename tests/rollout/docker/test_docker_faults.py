@@ -497,7 +497,7 @@ def test_image_removed(empty_host, docker_engine, tmp_path):
     (old,) = (c["Id"] for c in lab.containers() if c["Names"] != [f"/{lab.name}"])
     for each in (old, names.front(lab.name)):  # a front stays on the image that it began with
         lab.api.remove_container(each, force=True)
-    lab.api.remove_image(ids["one"], force=True)
+    lab.api.remove_image(ids["one"], force=True, noprune=True)
     back = lab.run("rollback", "--yes")
     assert (back.code, error_of(lab, back)["code"]) == (3, "image_missing")
     assert lab.version == "v2"
@@ -510,7 +510,7 @@ def purge(lab: Lab, image: str) -> None:
     for role in ("engine", "front", "keeper"):
         for each in lab.containers(role):
             lab.api.remove_container(each["Id"], force=True)
-    lab.api.remove_image(image, force=True)
+    lab.api.remove_image(image, force=True, noprune=True)
 
 
 # -- names and ports are taken

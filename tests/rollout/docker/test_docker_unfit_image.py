@@ -38,7 +38,7 @@ def test_an_image_for_another_machine(
         again = project.run("deploy", "--yes")
         assert again.hosts["gpu-1"]["error"]["code"] == "wrong_architecture"
         assert project.run("verify").statuses() == {"gpu-1": "verified"}
-        docker_engine.api.remove_image(foreign["orchestrate_image"], force=True)
+        docker_engine.api.remove_image(foreign["orchestrate_image"], force=True, noprune=True)
 
 
 def test_an_archive_that_is_gone(
