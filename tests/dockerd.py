@@ -199,7 +199,9 @@ class Dockerd:
                     self.api.remove_container(each["Id"], force=True, v=True)
         for each in self.api.networks():
             if each["Name"].startswith(prefix) and each["Name"] not in {"bridge", "host", "none"}:
-                self.api.remove_network(each["Id"])
+                # An engine that was killed may remember endpoints of containers that are gone.
+                with contextlib.suppress(docker.errors.APIError):
+                    self.api.remove_network(each["Id"])
         for each in self.api.volumes()["Volumes"] or []:
             if each["Name"].startswith(prefix):
                 self.api.remove_volume(each["Name"], force=True)

@@ -21,6 +21,7 @@ from orchestrator.errors import (
     InventoryError,
     LockedError,
     OrchestrateError,
+    PreflightError,
     ServiceError,
     TransferError,
     UnreachableError,
@@ -99,7 +100,17 @@ class ContainerService:
                 except (InventoryError, TransferError):
                     if not self._target.keeper_image:  # else what is there can be asked without it
                         raise
-            if self._target.keeper_image or self._image is None:
+            if self._target.keeper_image:
+                return
+            if self._image is None:
+                if keeper.has_volume(api, self._name):
+                    raise PreflightError(
+                        f"{host}: its keeper is gone, and image {source}, to make it anew, is not "
+                        "on its Docker Engine",
+                        code="image_missing",
+                        hint=f"`orchestrate plan --limit {host}` brings it, and changes nothing "
+                        "that runs.",
+                    )
                 return
             keeper.make(api, self._name, self._image.id, host, self._engine(self._image))
             self._target.find_keeper()

@@ -78,6 +78,15 @@ def body(
     }
 
 
+def has_volume(api: APIClient, container: str) -> bool:
+    """Whether the volume is there, with what was ever deployed in it."""
+    try:
+        api.inspect_volume(container)
+    except NotFound:
+        return False
+    return True
+
+
 def gpu_request(engine: DockerEngine) -> dict[str, Any] | None:
     """How a container asks for all GPUs of an engine; None where it offers none."""
     if "nvidia" in engine.runtimes:
