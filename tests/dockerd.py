@@ -3,7 +3,8 @@
     def test_something(docker_engine, docker_names):
         container = docker_engine.api.create_container(image, name=f"{docker_names}-one")
 
-Every test that asks for `docker_engine` is in the xdist group "docker", so one worker starts it.
+Every test that asks for `docker_engine` is in the xdist group "docker", if in no other, so that one
+worker starts it.
 
 Another dockerd may run on the machine. Measured with Docker 20.10: two daemons with iptables on
 share the chains DOCKER and DOCKER-ISOLATION-*, and the one that starts later empties them, so the
@@ -339,6 +340,7 @@ def mount_cgroups() -> None:
         subprocess.run([program], check=True, capture_output=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when it is asked itself
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what asks for the engine in one xdist group, so that one worker starts it."""
     for item in items:

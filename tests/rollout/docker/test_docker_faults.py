@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.dockerd import Dockerd
     from tests.project import Answer
 
+# On an engine of their own, beside that of the other tests: they kill it, and take long.
+pytestmark = pytest.mark.xdist_group("docker_faults")
 KILLED = -signal.SIGKILL
 BLUE_GREEN, RECREATE = "blue-green", "recreate"
 Plan = tuple[str, str, str]  # strategy, step, version
