@@ -256,9 +256,11 @@ class Dockerd:
     def _pools(self) -> list[str]:
         """Addresses of its own for 256 networks, where no other daemon has its docker0 here.
 
-        The usual pools hold 31 networks, shared by all daemons of the machine.
+        The usual pools hold 31 networks, shared by all daemons of the machine. Pools of the
+        settings are all it has: dockerd adds up what it is given.
         """
-        if os.environ.get("CI", "").lower() != "true":
+        given = any(each.startswith("--default-address-pool") for each in self.settings)
+        if given or os.environ.get("CI", "").lower() != "true":
             return []
         return [f"--default-address-pool=base={self.network.supernet(new_prefix=16)},size=24"]
 

@@ -53,13 +53,13 @@ LARGE = 1 << 20
 # Waits as long as a test has put a file there.
 VERIFY = (
     "while [ -e /state/hold ]; do sleep 0.1; done; "
-    "answer=$(socat - TCP:127.0.0.1:8080,retry=50,interval=0.1 </dev/null); "
+    "answer=$(socat - TCP:127.0.0.1:8080,retry=200,interval=0.1 </dev/null); "
     "case $answer in v*|dies|large) ok=true ;; *) ok=false ;; esac; "
     'echo "{\\"ok\\": $ok, \\"metrics\\": {\\"answers_per_s\\": 100}}"'
 )
 SETTINGS: dict[str, Any] = {
-    "connect_timeout": 5,
-    "command_timeout": 10,
+    "connect_timeout": 20,
+    "command_timeout": 30,
     "rollout": {"revert_after": 20, "canary": "none", "max_failed": "100%"},
     "profiles": {
         "any": {
@@ -67,7 +67,7 @@ SETTINGS: dict[str, Any] = {
             "config": "any.cfg.j2",
             "engine": {"kind": "command", "run": 'exec sh "$MODEL"'},
             "verify": {"command": VERIFY, "timeout": 30},
-            "service": {"health": "sh turn --healthy && [ ! -e /tmp/sick ]", "timeout": 5},
+            "service": {"health": "sh turn --healthy && [ ! -e /tmp/sick ]", "timeout": 30},
             "docker": {"watch": 1, "drain": 1},
         }
     },
@@ -160,11 +160,12 @@ class Lab:
 
     # -- the project
 
-    def set(self, revert_after: float = 20, **section: Any) -> None:
+    def set(self, revert_after: float = 20, healthy_within: float = 30, **section: Any) -> None:
         """Write orchestrate.yml, with this in the profile's `docker:`."""
         document = json.loads(json.dumps(SETTINGS))
         published = f"{self.address[0]}:{self.address[1]}:8080"
         document["rollout"]["revert_after"] = revert_after
+        document["profiles"]["any"]["service"]["timeout"] = healthy_within
         document["profiles"]["any"]["docker"] |= {"ports": [published], **section}
         (self.project / "orchestrate.yml").write_text(json.dumps(document))
 

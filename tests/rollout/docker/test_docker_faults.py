@@ -86,18 +86,18 @@ class Case:
     command: Command | None = None
 
     @classmethod
-    def planned(cls, lab: Lab, plan: Plan, *, revert_after: float = 20) -> Case:
-        """One that was not begun."""
+    def planned(cls, lab: Lab, plan: Plan, **settings: float) -> Case:
+        """One that was not begun; for `settings` see Lab.set."""
         strategy, _, version = plan
-        lab.set(revert_after=revert_after, strategy=strategy)
+        lab.set(strategy=strategy, **settings)
         before = lab.version
         lab.sound, lab.before = False, len(lab.audit())
         lab.want(version or ("v2" if before == "v1" else "v1"))
         return cls(lab, plan, before)
 
     @classmethod
-    def begin(cls, lab: Lab, plan: Plan, *, revert_after: float = 20) -> Case:
-        made = cls.planned(lab, plan, revert_after=revert_after)
+    def begin(cls, lab: Lab, plan: Plan, **settings: float) -> Case:
+        made = cls.planned(lab, plan, **settings)
         made.command = lab.stopped(plan[1], "deploy", "--yes")
         return made
 
@@ -383,12 +383,14 @@ def test_a_front_that_was_stopped_or_removed(hosts):
 def test_candidates_that_misbehave(hosts, aftermath):
     """The reason, and the last that the engine printed, is told."""
     expected = {
-        "exits": ("container_ended", "its container ended: exit 3: no such weights"),
         "sick": ("unhealthy", "its container is not healthy after 5 s"),
+        "exits": ("container_ended", "its container ended: exit 3: no such weights"),
         "wrong": ("verify_failed", "the check says no"),
         "dies": ("container_ended", "its container ended: exit 9: out of memory"),
     }
-    cases = begin(hosts, [(BLUE_GREEN, "activate", version) for version in expected])
+    sick, *others = [(BLUE_GREEN, "activate", version) for version in expected]
+    # However slow the machine is, what dies while it is watched is to do so within that time.
+    cases = begin(hosts, [sick], healthy_within=5) + begin(hosts, others, watch=30)
 
     def check(case: Case) -> None:
         answer = case.finish()
