@@ -4,6 +4,8 @@
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.cache/uv/bin/uv)
 RUN := .venv/bin
+# Compiled modules are kept: thousands of short commands would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup build-extra demo test lint types unit bench clean
 

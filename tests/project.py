@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.controller import Controller, environment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.controller import Answer
+
 ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
 SHIPPED = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command came to: exit status, its JSON document, and what it said on stderr."""
-
-    code: int
-    document: Any
-    stderr: str
-
-    @property
-    def hosts(self) -> dict[str, Any]:
-        return self.document["hosts"]
-
-    @property
-    def error(self) -> dict[str, str]:
-        return self.document["error"]
-
-    def statuses(self) -> dict[str, str]:
-        return {name: host["status"] for name, host in self.hosts.items()}
 
 
 class FleetProject:
@@ -80,23 +62,14 @@ class FleetProject:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self._environment(),
+            env=environment(),
         )
 
     def run(self, *words: str) -> Answer:
         """The command's answer, with --json."""
-        done = subprocess.run(
-            self._argv(["--json", *words]),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self._environment(),
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Answer(
-            done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
-        )
+        with tempfile.TemporaryDirectory(prefix="orchestrate-said-") as said:
+            command = Controller(["--json", "--project", str(self.root), *words], Path(said))
+            return command.finish(patience=None)
 
     def text(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command as a person sees it, in a wide terminal's text."""
@@ -106,7 +79,7 @@ class FleetProject:
             capture_output=True,
             text=True,
             check=False,
-            env=self._environment() | {"COLUMNS": "200"},
+            env=environment() | {"COLUMNS": "200"},
         )
 
     def add(self, ref: str, source: Path, *options: str) -> Answer:
@@ -116,6 +89,3 @@ class FleetProject:
 
     def _argv(self, words: Sequence[str]) -> list[str]:
         return [str(ORCHESTRATE), "--project", str(self.root), *words]
-
-    def _environment(self) -> dict[str, str]:
-        return {k: v for k, v in os.environ.items() if not k.startswith(("SSH_", "ORCHESTRATE_"))}

@@ -21,7 +21,7 @@ from tests.project import FleetProject
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.project import Answer
+    from tests.controller import Answer
 
 HOSTS = "rpi:20,jetson:14,cpu:10,gpu:6"
 AWAY = 3

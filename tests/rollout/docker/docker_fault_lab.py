@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,11 +20,10 @@ import docker
 from docker.errors import APIError
 
 from orchestrator.targets.docker import names
+from tests.controller import Controller
 from tests.project import FleetProject
 from tests.proxy import random_loopback_address
 from tests.rollout.docker_project import ask, docker_vars
-from tests.rollout.faults import fault_controller
-from tests.rollout.faults.fault_controller import PATIENCE, Controller
 from tests.rollout.faults.fault_lab import version_of
 from tests.sshd import free_port
 from tests.waiting import wait_until
@@ -34,8 +31,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tests.controller import Answer
     from tests.dockerd import Dockerd
-    from tests.project import Answer
 
 SERVE = "exec socat TCP-LISTEN:8080,fork,reuseaddr,backlog=100 SYSTEM:'echo VERSION'\n"
 ONCE_IT_ANSWERS = "until ls ../../lock/armed-*/serving >/dev/null 2>&1; do sleep 0.1; done\n"
@@ -73,24 +70,6 @@ SETTINGS: dict[str, Any] = {
     },
 }
 One, Other = TypeVar("One"), TypeVar("Other")
-_one_at_a_time = threading.Lock()  # a process is begun or reaped
-fault_controller._FORKED.set_forkserver_preload(
-    [*fault_controller.PRELOADED, "docker", "orchestrator.rollout.services.containers"]
-)
-
-
-class Command(Controller):
-    """A running command, for threads."""
-
-    def __init__(self, *words: Any) -> None:
-        with _one_at_a_time:
-            super().__init__(*words)
-
-    def finish(self) -> Answer:
-        """See Controller."""
-        wait([self._process.sentinel], PATIENCE)
-        with _one_at_a_time:
-            return super().finish()
 
 
 def make_seed(folder: Path) -> FleetProject:
@@ -104,7 +83,7 @@ def make_seed(folder: Path) -> FleetProject:
         padding = "#" * LARGE if version == "large" else ""
         path.write_text(text.replace("VERSION", version) + padding)
         words = ["models", "add", f"m@{version}", str(path), "--format", "file"]
-        answer = Command(["--json", "--project", str(project.root), *words], folder).finish()
+        answer = Controller(["--json", "--project", str(project.root), *words], folder).finish()
         assert answer.code == 0, answer.stderr
     return project
 
@@ -179,13 +158,13 @@ class Lab:
 
     # -- commands
 
-    def start(self, *words: str, step: str = "") -> Command:
+    def start(self, *words: str, step: str = "") -> Controller:
         """The command, which will wait at `step`."""
         said = self.project / ".said"
         said.mkdir(exist_ok=True)
-        return Command(["--json", "--project", str(self.project), *words], said, step)
+        return Controller(["--json", "--project", str(self.project), *words], said, step)
 
-    def stopped(self, step: str, *words: str) -> Command:
+    def stopped(self, step: str, *words: str) -> Controller:
         """The command, standing at a step."""
         command = self.start(*words, step=step)
         if not command.reached():

@@ -1,7 +1,7 @@
 """What is left of a Docker host when a rollout goes wrong: one verified engine, which answers.
 
 Where nothing else is said the host has a version and is brought to another one. A step is one of
-those that `fault_controller.py` tells of; with `recreate` a step comes between `activate` (the
+those that `tests/controller.py` tells of; with `recreate` a step comes between `activate` (the
 switch) and the start of the new container, in which the old one's engine ends.
 """
 
@@ -19,7 +19,7 @@ import pytest
 
 from orchestrator.targets.docker import names
 from tests.docker_images import busybox_tree
-from tests.rollout.docker.docker_fault_lab import Command, Lab, at_once, make_seed
+from tests.rollout.docker.docker_fault_lab import Lab, at_once, make_seed
 from tests.rollout.faults.fault_checks import broken, check_history, check_quiet, last_verdict
 from tests.rollout.faults.fault_table import PROPERTY, Row
 from tests.waiting import wait_until
@@ -27,8 +27,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.controller import Answer, Controller
     from tests.dockerd import Dockerd
-    from tests.project import Answer
 
 # On an engine of their own, beside that of the other tests: they kill it, and take long.
 pytestmark = pytest.mark.xdist_group("docker_faults")
@@ -83,7 +83,7 @@ class Case:
     lab: Lab
     plan: Plan
     before: str
-    command: Command | None = None
+    command: Controller | None = None
 
     @classmethod
     def planned(cls, lab: Lab, plan: Plan, **settings: float) -> Case:

@@ -19,7 +19,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.project import Answer, FleetProject
+    from tests.controller import Answer
+    from tests.project import FleetProject
 
 
 @pytest.fixture(scope="session")

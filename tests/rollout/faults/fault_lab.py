@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.controller import Controller
 from tests.project import FleetProject
-from tests.rollout.faults.fault_controller import Controller
 from tests.sshd import descendants
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.project import Answer
+    from tests.controller import Answer
     from tests.proxy import Cut
     from tests.sshd import Fleet, Sshd
 

@@ -11,7 +11,7 @@ from tests.rollout.faults.fault_lab import deploying, stopped
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from tests.rollout.faults.fault_controller import Controller
+    from tests.controller import Controller
 
 
 @pytest.mark.parametrize("step", ["connect", "verify"])

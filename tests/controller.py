@@ -15,12 +15,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.events import EventBus, HostFinished, RunFinished, RunStarted, StateEntered
-from tests.project import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds for a command to reach its step, or to end
 PRELOADED = [
+    "docker",
     "fabric",
     "jinja2",
     "orchestrator.cli.deploy",
@@ -44,10 +46,31 @@ PRELOADED = [
     "orchestrator.targets.ssh",
     "rich.console",
     "sqlalchemy.dialects.sqlite",
-    "tests.rollout.faults.fault_controller",
+    "tests.controller",
 ]
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(PRELOADED)
+_one_at_a_time = threading.Lock()  # a process is begun or reaped
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came to: exit status, its JSON document, and what it said on stderr."""
+
+    code: int
+    document: Any
+    stderr: str
+
+    @property
+    def hosts(self) -> dict[str, Any]:
+        return self.document["hosts"]
+
+    @property
+    def error(self) -> dict[str, str]:
+        return self.document["error"]
+
+    def statuses(self) -> dict[str, str]:
+        return {name: host["status"] for name, host in self.hosts.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +95,14 @@ class Controller:
 
     def __init__(self, words: Sequence[str], folder: Path, step: str = "") -> None:
         self._out, self._err = folder / "stdout", folder / "stderr"
-        self._gate, theirs = _FORKED.Pipe()
-        self._process = _FORKED.Process(
-            target=run_command,
-            args=(list(words), environment(), str(self._out), str(self._err), theirs, step),
-        )
-        self._process.start()
-        theirs.close()
+        with _one_at_a_time:
+            self._gate, theirs = _FORKED.Pipe()
+            self._process = _FORKED.Process(
+                target=run_command,
+                args=(list(words), environment(), str(self._out), str(self._err), theirs, step),
+            )
+            self._process.start()
+            theirs.close()
 
     @property
     def pid(self) -> int:
@@ -108,15 +132,20 @@ class Controller:
         self.signal(signal.SIGKILL)
         return self.finish()
 
-    def finish(self) -> Answer:
-        """What it came to, once it has ended; the code is negative when a signal ended it."""
-        self._process.join(PATIENCE)
-        code = self._process.exitcode
-        if code is None:
-            self._process.kill()
-            raise AssertionError(f"did not end: {self.said()}")
-        self._gate.close()
-        self._process.close()
+    def finish(self, patience: float | None = PATIENCE) -> Answer:
+        """What it came to, once it has ended; the code is negative when a signal ended it.
+
+        `patience` None waits as long as the test may take.
+        """
+        wait([self._process.sentinel], patience)
+        with _one_at_a_time:
+            self._process.join(0)
+            code = self._process.exitcode
+            if code is None:
+                self._process.kill()
+                raise AssertionError(f"did not end: {self.said()}")
+            self._gate.close()
+            self._process.close()
         printed = self._out.read_text()
         assert "Traceback" not in self.said(), self.said()
         return Answer(code, json.loads(printed) if printed else None, self.said())
@@ -139,8 +168,8 @@ def run_command(
 
     os.environ.clear()
     os.environ.update(given)
-    for path, descriptor in ((out, 1), (err, 2)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
     if step:
