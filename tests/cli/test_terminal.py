@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.fleet.project import Project
 from orchestrator.history import open_history
+from tests.controller import environment
 from tests.rollout.file_project import file_project
 
 # Makes the terminal on stdin the controlling one, so that its end is a SIGHUP, and becomes argv.
@@ -34,7 +35,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=project._environment() | {"TERM": "xterm", "COLUMNS": "150"},
+            env=environment() | {"TERM": "xterm", "COLUMNS": "150"},
             start_new_session=True,
         )
         os.close(theirs)

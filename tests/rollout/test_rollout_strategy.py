@@ -23,6 +23,7 @@ from orchestrator.planning.preflight import Problem
 from orchestrator.rollout import batch_run
 from orchestrator.rollout.host_run import survey_host
 from orchestrator.rollout.task import Failed
+from tests.controller import environment
 from tests.rollout.conftest import tree
 from tests.rollout.file_project import file_project
 from tests.sshd import Fleet
@@ -53,8 +54,8 @@ def make(sshd_fleet, tmp_path, a_project):
 
     def made(*, first_deploy=True, **hosts):
         fleet = sshd_fleet(0)
-        for name, environment in hosts.items():
-            fleet.add(name, environment=environment)
+        for name, variables in hosts.items():
+            fleet.add(name, environment=variables)
         project = copy.copy(a_project)
         project.root = shutil.copytree(a_project.root, tmp_path / "project")
         project.settings = copy.deepcopy(a_project.settings)
@@ -229,7 +230,7 @@ def answering(project, *answers):
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=project._environment(),
+        env=environment(),
     ) as running:
         os.close(theirs)
         said = b""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.controller import Answer
     from tests.dockerd import Dockerd
 
-SERVE = "exec socat TCP-LISTEN:8080,fork,reuseaddr,backlog=100 SYSTEM:'echo VERSION'\n"
+SERVE = "exec socat -t 60 TCP-LISTEN:8080,fork,reuseaddr,backlog=100 SYSTEM:'echo VERSION'\n"
 ONCE_IT_ANSWERS = "until ls ../../lock/armed-*/serving >/dev/null 2>&1; do sleep 0.1; done\n"
 ENGINES = {
     "v1": SERVE,
@@ -50,7 +50,7 @@ LARGE = 1 << 20
 # Waits as long as a test has put a file there.
 VERIFY = (
     "while [ -e /state/hold ]; do sleep 0.1; done; "
-    "answer=$(socat - TCP:127.0.0.1:8080,retry=200,interval=0.1 </dev/null); "
+    "answer=$(socat -t 30 - TCP:127.0.0.1:8080,retry=200,interval=0.1 </dev/null); "
     "case $answer in v*|dies|large) ok=true ;; *) ok=false ;; esac; "
     'echo "{\\"ok\\": $ok, \\"metrics\\": {\\"answers_per_s\\": 100}}"'
 )

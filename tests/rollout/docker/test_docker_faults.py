@@ -1,260 +1,36 @@
-"""What is left of a Docker host when a rollout goes wrong: one verified engine, which answers.
-
-Where nothing else is said the host has a version and is brought to another one. A step is one of
-those that `tests/controller.py` tells of; with `recreate` a step comes between `activate` (the
-switch) and the start of the new container, in which the old one's engine ends.
-"""
+"""What is left of a Docker host when a rollout goes wrong: one verified engine, which answers."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import socket
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.targets.docker import names
 from tests.docker_images import busybox_tree
-from tests.rollout.docker.docker_fault_lab import Lab, at_once, make_seed
-from tests.rollout.faults.fault_checks import broken, check_history, check_quiet, last_verdict
-from tests.rollout.faults.fault_table import PROPERTY, Row
+from tests.rollout.docker.docker_fault_cases import (
+    BLUE_GREEN,
+    KILLED,
+    RECREATE,
+    Case,
+    begin,
+    error_of,
+    put_right,
+)
+from tests.rollout.docker.docker_fault_lab import Lab, at_once
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from tests.controller import Answer, Controller
-    from tests.dockerd import Dockerd
+    from tests.controller import Answer
 
-# On an engine of their own, beside that of the other tests: they kill it, and take long.
+# On an engine of their own, beside that of the other tests: they take long.
 pytestmark = pytest.mark.xdist_group("docker_faults")
-KILLED = -signal.SIGKILL
-BLUE_GREEN, RECREATE = "blue-green", "recreate"
-Plan = tuple[str, str, str]  # strategy, step, version
-
-
-@pytest.fixture(scope="module")
-def hosts(docker_engine: Dockerd, busybox_image: str, tmp_path_factory) -> Iterator[Callable]:
-    """`hosts(n)`: so many hosts on which a good version runs, those of earlier tests again."""
-    folder = tmp_path_factory.mktemp("docker-faults")
-    seed = make_seed(folder)
-    made: list[Lab] = []
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-
-    def have(count: int) -> list[Lab]:
-        found = [lab for lab in made if lab.sound][:count]
-        new = [
-            Lab.make(docker_engine, f"{prefix}-{number}", folder, seed, busybox_image)
-            for number in range(len(made), len(made) + count - len(found))
-        ]
-        made.extend(new)
-        if new:
-            assert {answer.code for answer in at_once(lambda lab: lab.deploy("v1"), new)} == {0}
-        for lab in (*found, *new):
-            lab.set()
-        return [*found, *new]
-
-    yield have
-    if docker_engine.process is None:
-        docker_engine.start()
-    docker_engine.remove(prefix)
-    for lab in made:
-        lab.api.close()
-
-
-@pytest.fixture
-def empty_host(
-    docker_engine: Dockerd, docker_names: str, busybox_image: str, tmp_path
-) -> Iterator[Lab]:
-    """A host that nothing was deployed to."""
-    lab = Lab.make(docker_engine, docker_names, tmp_path, make_seed(tmp_path), busybox_image)
-    yield lab
-    lab.api.close()
-
-
-@dataclass
-class Case:
-    """A deploy that stands at a step, on a host that has version `before`."""
-
-    lab: Lab
-    plan: Plan
-    before: str
-    command: Controller | None = None
-
-    @classmethod
-    def planned(cls, lab: Lab, plan: Plan, **settings: float) -> Case:
-        """One that was not begun; for `settings` see Lab.set."""
-        strategy, _, version = plan
-        lab.set(strategy=strategy, **settings)
-        before = lab.version
-        lab.sound, lab.before = False, len(lab.audit())
-        lab.want(version or ("v2" if before == "v1" else "v1"))
-        return cls(lab, plan, before)
-
-    @classmethod
-    def begin(cls, lab: Lab, plan: Plan, **settings: float) -> Case:
-        made = cls.planned(lab, plan, **settings)
-        made.command = lab.stopped(plan[1], "deploy", "--yes")
-        return made
-
-    def finish(self) -> Answer:
-        self.command.go()
-        return self.command.finish()
-
-    def __repr__(self) -> str:
-        return f"{self.plan} on {self.lab}"
-
-
-def begin(hosts: Callable, plans: list[Plan], **settings: float) -> list[Case]:
-    """A deploy for each plan, standing at its step."""
-    pairs = list(zip(hosts(len(plans)), plans, strict=True))
-    return at_once(lambda pair: Case.begin(*pair, **settings), pairs)
-
-
-@pytest.fixture
-def aftermath(record_property) -> Callable[..., None]:
-    """`aftermath(case, answer, fault, ...)`: what must hold from then on, and a table's row.
-
-    `codes` are the exit codes that are right, `ends` the version that runs before anybody comes
-    back to the host. With `resume` the run was cut off, and `orchestrate resume` settles it.
-    """
-
-    def check(
-        case: Case, answer: Answer, fault: str, *, codes: set[int], ends: str, resume: bool = False
-    ) -> None:
-        lab, (strategy, step, _) = case.lab, case.plan
-        lab.wait_until_settled()
-        lock = "left" if lab.locked() else "gone"
-        said = status_of(lab, answer)
-        steps = f"{step}, {strategy}"
-        row = Row(fault, steps, str(answer.code), said, lab.version, how(lab), lock)
-        record_property(PROPERTY, dataclasses.astuple(row))
-        assert answer.code in codes, answer.document or answer.stderr
-        assert lab.version == ends
-        check_host(lab)
-        if resume:
-            assert lab.run("resume").code in {0, 3}
-            lab.wait_until_settled()
-            check_quiet(lab)
-        put_right(lab)
-
-    return check
-
-
-def put_right(lab: Lab) -> None:
-    """Nothing is in the way of the next commands, which leave nothing of the last run."""
-    verified = lab.run("verify")
-    assert verified.code == 0, verified.document or verified.stderr
-    lab.set()
-    if lab.wanted not in {"v1", "v2", "v3"}:
-        lab.want(lab.version)
-    deployed = lab.run("deploy", "--yes")
-    assert deployed.code == 0, deployed.document or deployed.stderr
-    checked = lab.run("status", "--check")
-    assert checked.code == 0, checked.document
-    assert lab.version == lab.wanted
-    lab.wait_until_settled()
-    check_host(lab)
-    check_quiet(lab)
-    check_history(lab)
-    lab.sound = True
-
-
-def check_host(lab: Lab) -> None:
-    """The active release is complete, was verified, and is the only one that is restarted."""
-    current = lab.current
-    assert current is not None
-    assert broken(lab.root / "releases" / current) == []
-    assert last_verdict(lab.audit(), current) == "pass", f"{current} was not verified here"
-    assert lab.engines() == [current]
-
-
-def status_of(lab: Lab, answer: Answer) -> str:
-    """The host's status and error in the command's document."""
-    if not answer.document:
-        return "-"
-    host = answer.document["hosts"][lab.host.name]
-    code = (host["error"] or {}).get("code", "")
-    return f"{host['status']} ({code})" if code else str(host["status"])
-
-
-def how(lab: Lab) -> str:
-    """How the host came to where it is, by its own audit log."""
-    since = lab.audit()[lab.before :]
-    words = [f"{x['what']}{' by itself' if x.get('by') == 'host' else ''}" for x in since]
-    return ", ".join(words) or "never left it"
-
-
-def error_of(lab: Lab, answer: Answer) -> dict[str, str]:
-    error: dict[str, str] = answer.hosts[lab.host.name]["error"]
-    return error
-
-
-def keeper_runs(lab: Lab) -> bool:
-    return [each["State"] for each in lab.containers("keeper")] == ["running"]
-
-
-# -- the Docker Engine is killed
-
-
-def test_engine_killed_while_the_controller_works(hosts, docker_engine, aftermath):
-    """What was not switched stays as it was; what was is undone as soon as there is an engine."""
-    early = begin(hosts, [(BLUE_GREEN, step, "") for step in ("facts", "lock", "stage")])
-    late = begin(
-        hosts,
-        [
-            (BLUE_GREEN, "activate 2", ""),
-            (BLUE_GREEN, "verify", ""),
-            (BLUE_GREEN, "verify 2", ""),
-            (RECREATE, "activate 3", ""),
-            (BLUE_GREEN, "revert", "wrong"),
-        ],
-    )
-    docker_engine.kill()
-    told = at_once(Case.finish, early)
-    for case in late:
-        case.command.go()
-    docker_engine.start()
-    told += at_once(lambda case: case.command.finish(), late)
-    fault = "dockerd killed, back a moment later"
-
-    def check(pair: tuple[Case, Answer]) -> None:
-        case, answer = pair
-        codes = {5} if case in early else {3}
-        aftermath(case, answer, fault, codes=codes, ends=case.before)
-
-    at_once(check, zip([*early, *late], told, strict=True))
-
-
-def test_engine_restarted_while_the_controller_stands(hosts, docker_engine, aftermath):
-    cases = begin(
-        hosts,
-        [
-            (BLUE_GREEN, "connect", ""),
-            (BLUE_GREEN, "activate", ""),
-            (BLUE_GREEN, "commit", ""),
-            (BLUE_GREEN, "after commit", ""),
-            (RECREATE, "activate 2", ""),
-            (RECREATE, "verify 2", ""),
-        ],
-    )
-    docker_engine.kill()
-    docker_engine.start()
-    wait_until(lambda: all(keeper_runs(case.lab) for case in cases), "the keepers run")
-    told = at_once(Case.finish, cases)
-
-    def check(pair: tuple[Case, Answer]) -> None:
-        case, answer = pair
-        done = case.plan[1] in {"connect", "activate", "after commit"}
-        ends = case.lab.wanted if done else case.before
-        fault = "dockerd killed and back"
-        aftermath(case, answer, fault, codes={0 if done else 3}, ends=ends)
-
-    at_once(check, zip(cases, told, strict=True))
 
 
 # -- the controller is killed
@@ -277,31 +53,6 @@ def test_controller_killed(strategy, steps, hosts, aftermath):
         case, answer = pair
         ends = case.lab.wanted if case.plan[1] == "after commit" else case.before
         aftermath(case, answer, "controller killed", codes={KILLED}, ends=ends, resume=True)
-
-    at_once(check, zip(cases, killed, strict=True))
-
-
-def test_controller_killed_and_engine_restarted(hosts, docker_engine, aftermath):
-    cases = begin(
-        hosts,
-        [
-            (BLUE_GREEN, "stage", ""),
-            (BLUE_GREEN, "verify", ""),
-            (BLUE_GREEN, "commit", ""),
-            (BLUE_GREEN, "after commit", ""),
-            (RECREATE, "activate 3", ""),
-            (RECREATE, "verify 2", ""),
-        ],
-    )
-    killed = [case.command.kill() for case in cases]
-    docker_engine.kill()
-    docker_engine.start()
-
-    def check(pair: tuple[Case, Answer]) -> None:
-        case, answer = pair
-        ends = case.lab.wanted if case.plan[1] == "after commit" else case.before
-        fault = "controller and dockerd killed"
-        aftermath(case, answer, fault, codes={KILLED}, ends=ends, resume=True)
 
     at_once(check, zip(cases, killed, strict=True))
 
