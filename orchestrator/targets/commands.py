@@ -284,9 +284,9 @@ def _error(text: str, found: Iterable[Answer], host: str) -> HostError:
         return locked(said.get("lock", "{}"), host, said.get("lock_age"))
     if code == "lock_lost":
         return LockedError(
-            f"{message}; somebody broke it while this run was working",
+            f"{message}: the host went back by itself meanwhile, or somebody broke it",
             code="lock_lost",
-            hint=f"See who: orchestrate status --limit {host}",
+            hint=f"See what is there, and who has it: orchestrate status --limit {host}",
         )
     if code == "service":
         return ServiceError(

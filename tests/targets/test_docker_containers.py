@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from docker.errors import APIError, NotFound
 
 from orchestrator import compose
 from orchestrator.errors import ServiceError
 from orchestrator.targets.connection import ConnectionSpec
 from orchestrator.targets.docker import connect, names
+from orchestrator.targets.docker import containers as containers_module
 from orchestrator.targets.docker.containers import Containers
 from tests.docker_images import busybox_tree
 from tests.dockerd import free_network, running_engine
@@ -57,6 +59,35 @@ volumes: {{v: {{name: {docker_names}-v, external: true}}}}""",
         )
     assert caught.value.as_dict()["code"] == "no_volume"
     assert containers.all() == []
+
+
+def test_a_container_that_is_just_ending_has_its_restart_policy_changed_all_the_same(
+    containers, docker_engine, busybox_image, monkeypatch
+):
+    container = made(containers, busybox_image, "network_mode: none}}")
+    api = containers._api
+    update, refused = api.update_container, []
+
+    def ending(*words, **more):
+        if len(refused) < 2:
+            refused.append("container not running")
+            raise APIError(refused[0])
+        return update(*words, **more)
+
+    monkeypatch.setattr(api, "update_container", ending)
+    containers.restart_policy(container, "always")
+    found = docker_engine.api.inspect_container(container.id)
+    assert found["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert len(refused) == 2
+
+    monkeypatch.setattr(containers_module, "CHANGING", 0)
+    refused.clear()
+    with pytest.raises(APIError, match="not running"):
+        containers.restart_policy(container, "unless-stopped")
+    containers.remove(container)
+    monkeypatch.undo()
+    with pytest.raises(NotFound):
+        containers.restart_policy(container, "unless-stopped")
 
 
 def test_an_engine_that_has_no_addresses_left_for_a_network(docker_names):

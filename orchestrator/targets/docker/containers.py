@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 DEFINITION = "orchestrate.definition"
 CONFLICT = 409
 LOG_LINES = 20
+CHANGING = 5.0  # seconds that a container may take to end or to begin anew
+POLL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +142,21 @@ class Containers:
             raise
 
     def restart_policy(self, container: Container, policy: str) -> None:
-        """Say when the engine starts it again by itself."""
-        if container.restart != policy:
-            self._api.update_container(container.id, restart_policy={"Name": policy})  # type: ignore[arg-type]
+        """Say when the engine starts it again by itself.
+
+        In the moment in which a container ends or begins anew the engine refuses that, so it is
+        asked again.
+        """
+        deadline = time.monotonic() + CHANGING
+        while container.restart != policy:
+            try:
+                self._api.update_container(container.id, restart_policy={"Name": policy})  # type: ignore[arg-type]
+            except APIError as exc:
+                if isinstance(exc, NotFound) or time.monotonic() >= deadline:
+                    raise
+                time.sleep(POLL)
+            else:
+                return
 
     def last_words(self, container: Container) -> str:
         """How it ended, and the last that it printed."""
