@@ -43,10 +43,10 @@ lint: setup
 types: setup
 	$(RUN)/mypy
 
-# Four workers share the cores: threads of NumPy that wait for each other would be in the way.
+# Three workers share the cores: threads of NumPy that wait for each other would be in the way.
 unit: export OPENBLAS_NUM_THREADS = 1
 unit: setup build-extra
-	$(RUN)/pytest -n 4 --dist loadgroup
+	$(RUN)/pytest -n 3 --dist loadgroup
 
 bench: setup
 	$(UV) sync --frozen --quiet --group bench
