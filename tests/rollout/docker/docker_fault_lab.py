@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,12 +22,13 @@ from tests.controller import Controller
 from tests.project import FleetProject
 from tests.proxy import random_loopback_address
 from tests.rollout.docker_project import ask, docker_vars
-from tests.rollout.faults.fault_lab import version_of
+from tests.rollout.root_here import RootHere, version_of
 from tests.sshd import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from tests.controller import Answer
     from tests.dockerd import Dockerd
@@ -104,7 +103,7 @@ def at_once(work: Callable[[One], Other], items: Iterable[One]) -> list[Other]:
 
 
 @dataclass(repr=False)
-class Lab:
+class Lab(RootHere):
     """A Docker host of its own on the engine, and its project.
 
     `before` counts the lines that audit.log had when a fault began, `sound` says that nothing is
@@ -191,36 +190,6 @@ class Lab:
     def state(self) -> Path:
         """What is /state in the host's containers."""
         return self.root.parents[1] / names.state_volume(self.name) / "_data"
-
-    @property
-    def current(self) -> str | None:
-        """The release that `current` points at; None without one."""
-        with contextlib.suppress(FileNotFoundError):
-            return Path(os.readlink(self.root / "current")).name
-        return None
-
-    @property
-    def version(self) -> str:
-        """The version of the release that is active; "none" without one."""
-        return version_of(self.current)
-
-    def audit(self) -> list[dict[str, Any]]:
-        """The lines of audit.log."""
-        with contextlib.suppress(FileNotFoundError):
-            lines = (self.root / "audit.log").read_text().splitlines()
-            return [json.loads(line) for line in lines if line]
-        return []
-
-    def locked(self) -> bool:
-        """Whether there is a lock."""
-        return (self.root / "lock").exists()
-
-    def undecided(self) -> bool:
-        """Whether a switch waits to be confirmed, or is being undone."""
-        with contextlib.suppress(FileNotFoundError):  # the lock went while it was looked into
-            left = os.listdir(self.root / "lock")
-            return any(name.startswith(("armed-", "fired-")) for name in left)
-        return False
 
     def answers(self) -> str:
         """Who answers on the published port; empty when nobody does."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.controller import Controller
 from tests.project import FleetProject
+from tests.rollout.root_here import RootHere
 from tests.sshd import descendants
 from tests.waiting import wait_until
 
@@ -97,7 +98,7 @@ def make_project(folder: Path) -> FleetProject:
 
 
 @dataclass
-class Lab:
+class Lab(RootHere):
     """The host and the project of one case; `link`, where there is one, is how it is reached."""
 
     folder: Path
@@ -187,34 +188,6 @@ class Lab:
         """HOME on the host."""
         return self.host.folder / "home"
 
-    @property
-    def current(self) -> str | None:
-        """The release that `current` points at; None without one."""
-        with contextlib.suppress(FileNotFoundError):
-            return Path(os.readlink(self.root / "current")).name
-        return None
-
-    @property
-    def version(self) -> str:
-        """The version of the release that is active; "none" without one."""
-        return version_of(self.current)
-
-    def audit(self) -> list[dict[str, Any]]:
-        """The lines of audit.log."""
-        with contextlib.suppress(FileNotFoundError):
-            lines = (self.root / "audit.log").read_text().splitlines()
-            return [json.loads(line) for line in lines if line]
-        return []
-
-    def locked(self) -> bool:
-        """Whether there is a lock."""
-        return (self.root / "lock").exists()
-
-    def undecided(self) -> bool:
-        """Whether a switch waits to be confirmed, or is being undone."""
-        lock = self.root / "lock"
-        return any(lock.glob("armed-*")) or any(lock.glob("fired-*"))
-
     def wait_for_the_host(self) -> None:
         """Return when the dead-man time is over: what is undecided now was decided."""
         wait_until(lambda: not self.undecided(), "the host goes back by itself", seconds=20)
@@ -286,11 +259,6 @@ def serving(lab: Lab) -> str | None:
 def deploying(version: str) -> tuple[str, ...]:
     """The words of a deploy of `m@version`."""
     return ("deploy", "--yes", "--model", f"m@{version}")
-
-
-def version_of(release: str | None) -> str:
-    """The version in a release's id, `m-v1-0123abcd`; "none" for no release."""
-    return release.split("-", 1)[1].rpartition("-")[0] if release else "none"
 
 
 def touch(folder: Path, seconds: float) -> None:
