@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -386,6 +387,34 @@ def test_after_a_restart_the_unconfirmed_release_gives_way(host):
     present = host.present()
     assert present.current == first.id
     assert "restarted" in present.audit[-1]["reason"]
+    assert not host.here("lock").exists()
+
+
+def test_a_controller_that_comes_back_while_the_host_goes_back_loses_the_lock_at_once(
+    host, tmp_path
+):
+    """Not later, when it has verified what is there and wants to say so."""
+    first = host.committed("net-v1-a")
+    host.activate(host.stage("net-v2-b"), back=first.id)
+    timer = int(host.here("lock/armed-r1/timer").read_text().split()[0])
+    os.kill(timer, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{timer}/cmdline").exists() or is_zombie(timer), "it ends")
+    there, go = tmp_path / "there", tmp_path / "go"
+    hold = f'case "$*" in "beat-r1 .gone") : >{there}; until [ -e {go} ]; do :; done ;; esac'
+    guard = host.here("lock/armed-r1/guard.sh")
+    guard.write_text(f'mv() {{ {hold}; command mv "$@"; }}\n{guard.read_text()}')
+    environment = {"PATH": host.search_path, "HOME": host.home}
+    with subprocess.Popen([*host.shell, guard, "boot"], env=environment) as going_back:
+        eventually(there.exists, "it has gone back and is about to let go")
+        with ThreadPoolExecutor(1) as pool:
+            reverting = pool.submit(host.revert)
+            with contextlib.suppress(TimeoutError):
+                reverting.exception(timeout=1)
+            go.touch()
+            with pytest.raises(LockedError):
+                reverting.result()
+        assert going_back.wait() == 0
+    assert host.present().current == first.id
     assert not host.here("lock").exists()
 
 

@@ -118,13 +118,17 @@ end_revert() { # run: one that was decided by a process that is no more
     let_go "$1"
 }
 
-record_revert() { # run: what the host did without being told
+record_revert() { # run: what the host did without being told, and that it is done
+    write_revert "$1"
+    undone "$1"
+}
+
+write_revert() { # run: a line of the audit log
     text=$(printf '%s' "$reason$trouble" | tr -d '\\"' | tr '\n\t' '  ' | cut -c1-500)
     line="{\"when\":\"$(date -u +%Y-%m-%dT%H:%M:%S+00:00)\",\"by\":\"host\",\"run\":\"$1\","
     line="$line\"what\":\"revert\",\"release\":"
     if [ -n "$back" ]; then line="$line\"$back\""; else line="${line}null"; fi
     record "$line,\"from\":\"$release\",\"reason\":\"$text\"}"
-    undone "$1"
 }
 
 guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder of the switch
@@ -152,7 +156,13 @@ guard() { # "wait" or "boot", seconds of silence; $0 is guard.sh in the folder o
             { read -r pid _ <"lock/fired-$run/by"; } 2>/dev/null
             [ "$pid" = $$ ] || outlive "lock/fired-$run/by" || return 1
         fi
-        (go_back "$run" "$again" >/dev/null && record_revert "$run" && let_go "$run") && return 0
+        # As long as `fired` is there a controller that comes back waits; then it has no lock any more.
+        (go_back "$run" "$again" >/dev/null && {
+            write_revert "$run"
+            let_go "$run"
+            undone "$run"
+            true
+        }) && return 0
         [ "$1" = wait ] || return 1
         sleep 1 # a root that cannot be written now may be one that can later
     done
