@@ -30,10 +30,16 @@ class Engine(Protocol):
     def resolve(self, spec: EngineSpec, facts: Facts) -> EngineSpec:
         """`spec` with `path` filled in from the facts where the operator gave none."""
 
+    def lacks(self, spec: EngineSpec, facts: Facts) -> str:
+        """What the host lacks to run this engine at all, whatever the artifact; empty for nothing.
+
+        `spec` is resolved. One clause, such as `onnxruntime is not installed in /usr/bin/python3`.
+        """
+
     def unfit(self, spec: EngineSpec, facts: Facts, artifact: Artifact) -> str:
         """Why this host cannot run the artifact with this engine; empty when it can.
 
-        `spec` is resolved. One clause, such as `onnxruntime is not installed in /usr/bin/python3`.
+        `spec` is resolved. One clause: what the host lacks, or what speaks against the artifact.
         """
 
     def check_config(self, text: str, spec: EngineSpec, facts: Facts) -> list[ConfigProblem]:

@@ -26,6 +26,10 @@ class CommandEngine:
         """See Engine; there is nothing to look up."""
         return spec
 
+    def lacks(self, spec: EngineSpec, facts: Facts) -> str:  # noqa: ARG002 - the seam
+        """See Engine; what the program needs of the host is not known."""
+        return ""
+
     def unfit(self, spec: EngineSpec, facts: Facts, artifact: Artifact) -> str:  # noqa: ARG002
         """See Engine."""
         return "" if spec.run else "engine kind command has no `run:` line"

@@ -86,14 +86,15 @@ class OnnxRuntimeEngine:
         """See Engine."""
         return spec if spec.path else replace(spec, path=facts.python.path)
 
-    def unfit(self, spec: EngineSpec, facts: Facts, artifact: Artifact) -> str:
+    def lacks(self, spec: EngineSpec, facts: Facts) -> str:
         """See Engine. Of a Python other than the probe's nothing is known: it is tried."""
         if not spec.path:
             return "there is no python3"
-        known = spec.path == facts.python.path
-        return (known and missing_module(facts.python)) or (
-            slow_fp16(facts) if artifact.precision == "fp16" else ""
-        )
+        return missing_module(facts.python) if spec.path == facts.python.path else ""
+
+    def unfit(self, spec: EngineSpec, facts: Facts, artifact: Artifact) -> str:
+        """See Engine. FP16 is for hosts that gain by it."""
+        return self.lacks(spec, facts) or (slow_fp16(facts) if artifact.precision == "fp16" else "")
 
     def check_config(self, text: str, spec: EngineSpec, facts: Facts) -> list[ConfigProblem]:
         """See Engine."""

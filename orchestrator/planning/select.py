@@ -42,7 +42,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """`onnx int8`; the format alone where the wish leaves the precision open."""
-        return self.artifact.kind if self.artifact else _words(self.wish)
+        return self.artifact.kind if self.artifact else wish_name(self.wish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +150,29 @@ def memory_needed_mb(artifact: Artifact) -> int:
     return MEMORY_BASE_MB + MEMORY_PER_SIZE * artifact.size // MIB
 
 
+def spec_for(wish: ArtifactWish, profile: Profile) -> EngineSpec | None:
+    """What the profile has run a wished artifact; None where no engine is known for its format.
+
+    Raises SettingsError where the profile names an engine kind that is not supported.
+    """
+    if wish.engine is not None:
+        return wish.engine
+    if wish.format in engines.get(profile.engine.kind).formats:
+        return profile.engine
+    return engines.usual(wish.format)
+
+
 def _grants(wish: ArtifactWish, artifact: Artifact) -> bool:
     same = (wish.format, wish.variant) == (artifact.format, artifact.variant)
     return same and wish.precision in {None, artifact.precision}
 
 
 def _absent(version: ModelVersion, wish: ArtifactWish) -> str:
-    return f"{version.ref} has no {_words(wish)} artifact"
+    return f"{version.ref} has no {wish_name(wish)} artifact"
 
 
-def _words(wish: ArtifactWish) -> str:
+def wish_name(wish: ArtifactWish) -> str:
+    """`onnx int8`; the format alone where the wish leaves the precision open."""
     return " ".join(word for word in (wish.format, wish.precision, wish.variant) if word)
 
 
@@ -176,11 +189,7 @@ def _engine(
     wish: ArtifactWish, profile: Profile, facts: Facts, artifact: Artifact
 ) -> tuple[EngineSpec | None, str]:
     """The resolved engine for the artifact, and why this host cannot run it with that."""
-    spec = wish.engine
-    if spec is None and artifact.format in engines.get(profile.engine.kind).formats:
-        spec = profile.engine
-    if spec is None:
-        spec = engines.usual(artifact.format)
+    spec = spec_for(wish, profile)
     if spec is None:
         return None, (
             f"no engine is known for {artifact.format}; a wish with `engine: {{kind: command, …}}` "

@@ -32,12 +32,17 @@ class KatagoEngine:
             spec, command=spec.command or COMMANDS[0], path=spec.path or facts.katago.path
         )
 
+    def lacks(self, spec: EngineSpec, facts: Facts) -> str:  # noqa: ARG002 - resolved already
+        """That katago is not installed; empty when it is, or is said to be."""
+        return "" if spec.path else "katago is not installed"
+
     def unfit(self, spec: EngineSpec, facts: Facts, artifact: Artifact) -> str:
         """Why this host's katago cannot run the artifact; empty when it can."""
         if spec.command not in COMMANDS:
             return f"katago has no command `{spec.command}` here; use {' or '.join(COMMANDS)}"
-        if not spec.path:
-            return "katago is not installed"
+        lack = self.lacks(spec, facts)
+        if lack:
+            return lack
         if not artifact.filename.endswith(SUFFIXES):
             return f"katago loads {', '.join(SUFFIXES)}, not {artifact.filename}"
         return _too_old(facts, artifact) if spec.path == facts.katago.path else ""
