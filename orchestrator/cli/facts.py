@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from orchestrator.errors import OrchestrateError
     from orchestrator.fleet.facts import DockerEngine, Facts
+    from orchestrator.planning.readiness import Readiness
 
 _SHORT_ID = 19  # characters of an image's id that tell it apart, `sha256:` among them
 
@@ -24,14 +25,17 @@ _SHORT_ID = 19  # characters of an image's id that tell it apart, `sha256:` amon
 @click.option("--refresh", is_flag=True, help="Ask the hosts even if their facts are fresh.")
 @pass_context
 def command(context: Context, groups: tuple[str, ...], limit: str | None, refresh: bool) -> int:
-    """Show what the hosts are: board, GPU, runtimes, engines.
+    """Show what the hosts are: board, GPU, runtimes, engines, and what they are ready for.
 
+    A host serves the first profile whose condition holds; below the table stands what is missing
+    for that, with the command that brings it.
     Facts that are younger than `facts_max_age` come from the cache.
     """
     from orchestrator.cli import fleet
+    from orchestrator.planning.readiness import readiness
     from orchestrator.rollout.outcome import worst
 
-    _, hosts = fleet.choose(context, groups, limit)
+    inventory, hosts = fleet.choose(context, groups, limit)
     cache = fleet.facts_cache(context)
     max_age = context.project.settings.facts_max_age
     known: dict[str, Facts] = {}
@@ -47,31 +51,51 @@ def command(context: Context, groups: tuple[str, ...], limit: str | None, refres
         known |= {s.task.host.name: s.facts for s in survey.surveyed}
         failed = {f.task.host.name: f.error for f in survey.failed}
     code = worst(error.exit_code for error in failed.values())
+    profiles = context.project.settings.profiles
+    found = {
+        host.name: readiness(host, known[host.name], inventory.groups, profiles)
+        for host in hosts
+        if host.name in known
+    }
     if context.json:
-        context.emit({"exit_code": code, **document(known, failed)})
+        context.emit({"exit_code": code, **document(known, failed, found)})
     else:
-        show(context.console, known, failed)
+        show(context.console, known, failed, found)
     return code
 
 
-def document(known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]) -> dict[str, Any]:
-    """The JSON document: every fact of every host."""
+def document(
+    known: Mapping[str, Facts],
+    failed: Mapping[str, OrchestrateError],
+    found: Mapping[str, Readiness],
+) -> dict[str, Any]:
+    """The JSON document: every fact of every host, and how ready it is."""
     from orchestrator.fleet import probe
 
-    hosts: dict[str, Any] = {name: probe.to_dict(facts) for name, facts in known.items()}
+    hosts: dict[str, Any] = {
+        name: {**probe.to_dict(facts), "readiness": found[name].as_dict()}
+        for name, facts in known.items()
+    }
     return {"hosts": hosts | {name: {"error": e.as_dict()} for name, e in failed.items()}}
 
 
 def show(
-    console: Console, known: Mapping[str, Facts], failed: Mapping[str, OrchestrateError]
+    console: Console,
+    known: Mapping[str, Facts],
+    failed: Mapping[str, OrchestrateError],
+    found: Mapping[str, Readiness],
 ) -> None:
-    """Print one line a host, and one more for each Docker host."""
+    """Print one line a host, one more for each Docker host, and what hosts lack."""
     from rich.text import Text
 
-    rows = table("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "heat")
+    from orchestrator.cli.readiness import serves, tell
+
+    rows = table(
+        *("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "serves", "heat")
+    )
     for name, error in failed.items():
         told = one_line(error.message, error.hint)
-        rows.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 5)
+        rows.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 6)
     for name, facts in known.items():
         rows.add_row(
             Text(name, "bold"),
@@ -81,6 +105,7 @@ def show(
             f"{facts.memory.total_mb / 1024:.1f} GiB",
             f"{facts.disk.free_mb / 1024:.1f} GiB free",
             Text(engines(facts)),
+            serves(found[name]),
             heat(facts),
         )
     console.print(rows)
@@ -89,6 +114,7 @@ def show(
             console.print(Text(f"{name}: {docker_engine(facts.docker_engine)}"))
         for warning in facts.warnings:
             console.print(Text(f"{name}: {warning}", "yellow"))
+    tell(console, found)
 
 
 def engines(facts: Facts) -> str:

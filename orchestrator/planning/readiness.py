@@ -100,7 +100,7 @@ def readiness(
             host, facts, groups, profiles, None if forced is None else str(forced)
         )
     except InputError as exc:
-        lack = Lack(exc.message, role="", blocking=True)
+        lack = Lack(_without_name(exc.message, host.name), role="", blocking=True)
         return Readiness("", ready=False, lacks=(lack,), command=exc.hint)
     profile = choice.profile
     runs, missing = _engines(host, inside(facts, profile.docker), profile)
@@ -209,7 +209,7 @@ def _onnxruntime(lack: str, host: Host, facts: Facts) -> _Missing:
         return _Missing(
             lack,
             remedy=f"Install it there ({python} -m pip install numpy onnxruntime), or remove "
-            f"orchestrate_python and give: {provision_command([host.name])}",
+            "orchestrate_python from the inventory: orchestrate provision then brings it.",
         )
     return _Missing(lack, "onnxruntime")
 
@@ -230,6 +230,12 @@ def _root(host: Host, facts: Facts) -> _Missing:
             remedy="Set orchestrate_root to a folder the user may write, or ansible_become: true.",
         )
     return _Missing(what, "base")
+
+
+def _without_name(message: str, host: str) -> str:
+    """The message in the same words for every host."""
+    nameless = message.removeprefix(f"host {host}: ")
+    return nameless.replace(f"no profile matches {host}", "no profile matches", 1)
 
 
 def _command(host: Host, missing: Sequence[_Missing]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator import engines
 from orchestrator.errors import ModelError, SelectionError
 from orchestrator.planning.present import Present
+from orchestrator.planning.provisionable import WHEELS, unsupported
 from orchestrator.planning.requires import unmet
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ DISK_RESERVE_MB = 32
 MEMORY_BASE_MB = 96
 MEMORY_PER_SIZE = 3
 # What engines say of software that a host lacks.
-NOT_THERE = ("is not installed", "there is no python3")
+PYTHON_LACKS = ("is not installed in", "there is no python3", "is older than")
+NOT_THERE = ("is not installed", *PYTHON_LACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +247,29 @@ def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion, facts: Fa
     image = facts.docker_engine.image
     if image and any(said in c.reason for c in candidates for said in NOT_THERE):
         return f"Put it into the image {image}, or name one that has it with orchestrate_image."
-    if any("is not installed in" in c.reason for c in candidates):
-        return "Install it there, or name a Python that has it with orchestrate_python."
+    if any(said in c.reason for c in candidates for said in PYTHON_LACKS):
+        return _to_python(facts)
+    if any("katago is not installed" in c.reason for c in candidates):
+        return _to_katago(facts)
     return (
         "Mend what the nearest candidate lacks, or add an artifact to the version or a wish "
         "to the profile."
+    )
+
+
+def _to_python(facts: Facts) -> str:
+    """How a host's Python gets what it lacks."""
+    other = "or name a Python that has it with orchestrate_python."
+    if unsupported(facts) or facts.arch not in WHEELS:
+        return f"Install it there, {other}"
+    return f"orchestrate provision --limit HOST brings it, {other}"
+
+
+def _to_katago(facts: Facts) -> str:
+    """How a host gets katago."""
+    if unsupported(facts):
+        return "Install katago there, or add an artifact that another engine runs."
+    return (
+        "orchestrate provision --limit HOST brings katago where the inventory names a "
+        "katago_source; or add an artifact that another engine runs."
     )

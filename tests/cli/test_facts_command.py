@@ -9,6 +9,7 @@ from rich.console import Console
 
 from orchestrator.cli import facts as command
 from orchestrator.fleet.facts import DockerEngine, Facts
+from orchestrator.planning.readiness import Readiness
 
 ID = "sha256:" + "5" * 64
 ENGINE = DockerEngine(
@@ -20,11 +21,12 @@ ENGINE = DockerEngine(
     image="kata@sha256:" + "7" * 64,
     image_id=ID,
 )
+READY = Readiness("cpu", ready=True, runs=("onnx fp32",))
 
 
 def shown(facts):
     console = Console(file=io.StringIO(), width=400)
-    command.show(console, {"box-1": facts}, {})
+    command.show(console, {"box-1": facts}, {}, {"box-1": READY})
     return console.file.getvalue()
 
 
@@ -60,7 +62,7 @@ def test_other_hosts_have_none():
 
 
 def test_programs_get_all_of_it():
-    document = command.document({"box-1": Facts(docker_engine=ENGINE)}, {})
+    document = command.document({"box-1": Facts(docker_engine=ENGINE)}, {}, {"box-1": READY})
     assert document["hosts"]["box-1"]["docker_engine"] == {
         "version": "28.0.1",
         "api": "1.48",
