@@ -1,0 +1,42 @@
+# Follows record.sh. Wants $really and $purge, each yes or no. Prints what went or would go
+# (`orchestrate:removed=`) and what has to stay, since others need it (`orchestrate:kept=`).
+# shellcheck shell=sh disable=SC2154
+[ -e "$state/packages" ] || [ -e "$state/packages.before" ] || exit 0
+export DEBIAN_FRONTEND=noninteractive
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+one_line() { tr '\n' ' ' <"$1" | sed 's/ $//'; }
+
+# An installation that was cut off.
+if [ -e "$state/packages.before" ] && [ "$really" = yes ]; then
+  record_packages || exit 1
+fi
+installed_packages >"$work/installed"
+sort -u "$state/packages" 2>/dev/null | comm -12 - "$work/installed" >"$work/ours"
+
+# What would apt remove, if ours and only ours were there for the sake of others? Those that nobody
+# needs, neither what was there before nor what came later.
+architecture=$(dpkg --print-architecture)
+sed "s/.*/Package: &\nArchitecture: $architecture\nAuto-Installed: 1\n/" "$work/ours" >"$work/states"
+apt-get -s -o Dir::State::extended_states="$work/states" \
+  -o APT::AutoRemove::RecommendsImportant=false -o APT::AutoRemove::SuggestsImportant=false \
+  autoremove >"$work/simulated" || exit 1
+sed -n 's/^Remv \([^ :]*\).*/\1/p' "$work/simulated" | sort -u | comm -12 - "$work/ours" >"$work/going"
+comm -23 "$work/ours" "$work/going" >"$work/kept"
+
+if [ "$really" = yes ]; then
+  if [ -s "$work/going" ]; then
+    set -- remove
+    [ "$purge" = no ] || set -- remove --purge
+    # shellcheck disable=SC2046 # one word a name
+    apt-get -y -q "$@" $(cat "$work/going") || exit 1
+  fi
+  if [ -s "$work/kept" ]; then
+    cat "$work/kept" >"$state/packages"
+  else
+    rm -f "$state/packages"
+    rmdir "$state" 2>/dev/null
+  fi
+fi
+printf 'orchestrate:removed=%s\n' "$(one_line "$work/going")"
+printf 'orchestrate:kept=%s\n' "$(one_line "$work/kept")"
