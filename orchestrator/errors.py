@@ -22,6 +22,7 @@ OrchestrateError            code, message, hint; what a person reads
     ├── PreflightError      the host cannot take the release: space, permission, missing tools
     ├── TransferError       a blob arrived damaged
     ├── ServiceError        the service does not run the release
+    ├── ProvisionError      a task of a playbook failed
     ├── HaltedError         the operator stopped everything at once
     └── VerifyError         the smoke benchmark said no
 """
@@ -202,6 +203,12 @@ class ServiceError(HostError):
     """The service on the host does not run the release."""
 
     code = "service"
+
+
+class ProvisionError(HostError):
+    """A task of a playbook failed on the host, or the host is none that the playbooks know."""
+
+    code = "provision_failed"
 
 
 class HaltedError(HostError):

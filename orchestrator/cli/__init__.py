@@ -28,7 +28,7 @@ VERBOSE = {"-v", "--verbose"}
 # The commands that ask hosts, and so have events.
 WITH_EVENTS = (
     "facts", "plan", "explain", "deploy", "verify", "status", "rollback", "resume", "reconcile",
-    "unlock",
+    "unlock", "provision",
 )  # fmt: skip
 
 
@@ -39,7 +39,8 @@ class LazyGroup(click.Group):
         "init": "Make a fleet project to start from.",
         "inventory": "Hosts, groups and wanted models; check and edit the inventory.",
         "trust": "Show a host's key and add it to known_hosts.",
-        "facts": "What the hosts are: board, GPU, runtimes, engines.",
+        "facts": "What the hosts are, and which profile each is ready for.",
+        "provision": "Make bare machines ready for releases, with Ansible.",
         "models": "The catalog of models: add, fetch, verify, yank, gc.",
         "build": "Make artifacts of a KataGo net, each compared with the net itself.",
         "compare": "Size, speed and accuracy of a version's artifacts, side by side.",

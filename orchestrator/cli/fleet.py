@@ -129,7 +129,7 @@ def start(
     from orchestrator.cli.live import LiveTable
     from orchestrator.history import OpeningHistory
     from orchestrator.rollout.fleet_run import FleetRun
-    from orchestrator.rollout.project_lock import SWITCHING
+    from orchestrator.rollout.project_lock import CHANGING, SWITCHING
 
     live = LiveTable(len(hosts), on_stdout=context.for_people)
 
@@ -139,8 +139,8 @@ def start(
     def cut_off(history: History) -> None:
         tell_cut_off(history, live.say)
 
-    lock = [context.project_lock(command)] if command in SWITCHING else []
-    says = cut_off if lock and command != "resume" else lambda _: None
+    lock = [context.project_lock(command)] if command in CHANGING else []
+    says = cut_off if command in SWITCHING - {"resume"} else lambda _: None
     history = OpeningHistory(context.project.history_url, warn, says)
     click.get_current_context().call_on_close(history.close)
     run = FleetRun(

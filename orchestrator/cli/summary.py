@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from orchestrator.cli.common import one_line
 from orchestrator.cli.terminal import may_be_gone
 from orchestrator.rollout.outcome import WORST_FIRST, HostOutcome, RunResult, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.cli.common import Context
 
@@ -40,24 +40,42 @@ def show(context: Context, result: RunResult, wanted: Mapping[str, str] | None =
 
 def _show(context: Context, result: RunResult, wanted: Mapping[str, str] | None) -> None:
     hosts = sorted(result.hosts, key=rank)
-    rows = [(h.host, str(h.status).replace("_", " "), sentence(h)) for h in hosts]
-    counts = Counter(status for _, status, _ in rows)
-    total = ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "no hosts"
-    closing = closing_lines(result, total, wanted)
+    lines = [Line(h.host, str(h.status).replace("_", " "), style_of(h), sentence(h)) for h in hosts]
+    print_lines(context, lines, closing_lines(result, totals(lines), wanted))
+
+
+class Line(NamedTuple):
+    """What became of a host, in words; `style` is the status's."""
+
+    host: str
+    status: str
+    style: str
+    told: str
+
+
+def print_lines(context: Context, lines: Sequence[Line], closing: str) -> None:
+    """Print a line a host, a table on a terminal, whole lines in a log; then what closes them."""
     if not sys.stdout.isatty():
-        widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
-        for name, status, told in rows:
-            context.tell(f"{name:<{widths[0]}}  {status:<{widths[1]}}  {told}")
+        widths = [max((len(line[i]) for line in lines), default=0) for i in (0, 1)]
+        for line in lines:
+            context.tell(f"{line.host:<{widths[0]}}  {line.status:<{widths[1]}}  {line.told}")
         context.tell(f"\n{closing}")
         return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for host, (name, status, told) in zip(hosts, rows, strict=True):
-        table.add_row(Text(name, style="bold"), Text(status, style=style_of(host)), Text(told))
+    for line in lines:
+        cells = Text(line.host, style="bold"), Text(line.status, style=line.style)
+        table.add_row(*cells, Text(line.told))
     context.console.print(table)
     context.console.print(f"\n{closing}", markup=False)
+
+
+def totals(lines: Sequence[Line]) -> str:
+    """`4 deployed, 1 rolled back`."""
+    counts = Counter(line.status for line in lines)
+    return ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "no hosts"
 
 
 def closing_lines(result: RunResult, total: str, wanted: Mapping[str, str] | None) -> str:
@@ -106,7 +124,23 @@ def style_of(host: HostOutcome) -> str:
     return "green" if asked else STYLES[host.status]
 
 
-def rank(host: HostOutcome) -> tuple[int, str, str]:
+class Ended(Protocol):
+    """Any command's outcome of a host."""
+
+    @property
+    def host(self) -> str:
+        """Its name."""
+
+    @property
+    def status(self) -> str:
+        """Where it ended up."""
+
+    @property
+    def exit_code(self) -> int:
+        """What it alone would make the command exit with."""
+
+
+def rank(host: Ended) -> tuple[int, str, str]:
     """The sort key that puts the worst host first."""
     return WORST_FIRST.index(host.exit_code), str(host.status), host.host
 

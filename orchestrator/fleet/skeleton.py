@@ -44,14 +44,14 @@ def _sources() -> dict[str, Path]:
         "inventory/hosts.yml": PACKAGE / "skeleton" / "hosts.yml",
     }
     for folder in SHARED:
-        root = _shared(folder)
+        root = shared(folder)
         for path in sorted(root.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 files[f"{folder}/{path.relative_to(root).as_posix()}"] = path
-    return {**files, SETTINGS_FILE: _shared(SETTINGS_FILE)}
+    return {**files, SETTINGS_FILE: shared(SETTINGS_FILE)}
 
 
-def _shared(name: str) -> Path:
+def shared(name: str) -> Path:
     """What the repository has at its root: a wheel has it in the package, a checkout above it."""
     packaged = PACKAGE / "skeleton" / name
     return packaged if packaged.exists() else PACKAGE.parent / name

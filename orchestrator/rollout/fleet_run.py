@@ -114,6 +114,36 @@ class FleetRun:
         Touches nothing that runs. Raises InputError when a plan shows that the input is wrong,
         after closing all sessions, so that nothing is deployed at all.
         """
+        tasks = self._tasks(hosts, wanted)
+        _refuse_twins([task.connection for task in tasks])
+        self.bus.publish(
+            RunStarted(
+                run=self.id,
+                command=self.command,
+                hosts=tuple(h.name for h in hosts),
+                user=this_process.who(),
+                request={**self.request, **_asked(wanted or {})},
+            )
+        )
+        survey = self._ask(tasks)
+        if self.runner.interrupted:
+            survey.close()
+            self.finish("interrupted", INTERRUPTED)
+            raise KeyboardInterrupt
+        wrong = [f for f in survey.failed if isinstance(f.error, InputError)]
+        if wrong:
+            survey.close()
+            self.finish("failed", 2)
+            raise _together(wrong)
+        return survey
+
+    def look_again(self, hosts: Sequence[Host]) -> Survey:
+        """What is on the hosts now, after this run changed something there; asks nothing else."""
+        return self._ask(self._tasks(hosts, None))
+
+    def _tasks(
+        self, hosts: Sequence[Host], wanted: Mapping[str, Wanted] | None
+    ) -> Sequence[HostTask]:
         run = Run(
             self.id,
             self.command,
@@ -127,7 +157,7 @@ class FleetRun:
             compose_files=None if self.folder is None else self.folder / COMPOSE_FILES,
             halted=self.runner.halted,
         )
-        tasks = [
+        return [
             HostTask(
                 run=run,
                 host=host,
@@ -141,32 +171,14 @@ class FleetRun:
             )
             for host in hosts
         ]
-        _refuse_twins([task.connection for task in tasks])
-        self.bus.publish(
-            RunStarted(
-                run=self.id,
-                command=self.command,
-                hosts=tuple(h.name for h in hosts),
-                user=this_process.who(),
-                request={**self.request, **_asked(wanted or {})},
-            )
-        )
+
+    def _ask(self, tasks: Sequence[HostTask]) -> Survey:
         answers = self.runner.run(survey_host, tasks)
-        survey = Survey(
+        return Survey(
             tuple(a for a in answers if isinstance(a, Surveyed)),
             tuple(a for a in answers if isinstance(a, Failed)),
-            tuple(host.name for host in hosts),
+            tuple(task.host.name for task in tasks),
         )
-        if self.runner.interrupted:
-            survey.close()
-            self._finish("interrupted", INTERRUPTED)
-            raise KeyboardInterrupt
-        wrong = [f for f in survey.failed if isinstance(f.error, InputError)]
-        if wrong:
-            survey.close()
-            self._finish("failed", 2)
-            raise _together(wrong)
-        return survey
 
     def ways_back(self, survey: Survey, to: str | None) -> dict[str, tuple[str | None, str]]:
         """For each surveyed host what is active and what it goes back to.
@@ -202,7 +214,7 @@ class FleetRun:
     def abandon(self, survey: Survey) -> None:
         """Close the sessions of a run that ends before anything was touched."""
         survey.close()
-        self._finish("abandoned", 0)
+        self.finish("abandoned", 0)
 
     def work(
         self,
@@ -273,10 +285,11 @@ class FleetRun:
         """What the run came to, in the order of its hosts; said to be finished."""
         hosts = tuple(outcomes[name] for name in survey.hosts)
         result = RunResult(self.id, hosts, interrupted=interrupted, aborted=aborted)
-        self._finish(result.outcome, result.exit_code)
+        self.finish(result.outcome, result.exit_code)
         return result
 
-    def _finish(self, outcome: str, exit_code: int) -> None:
+    def finish(self, outcome: str, exit_code: int) -> None:
+        """Say that every host of the run has an outcome."""
         self.bus.publish(RunFinished(run=self.id, outcome=outcome, exit_code=exit_code))
 
 

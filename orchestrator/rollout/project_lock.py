@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The commands that switch hosts.
 SWITCHING = frozenset({"deploy", "rollback", "resume", "reconcile"})
+# The commands that change hosts, one at a time.
+CHANGING = SWITCHING | {"provision"}
 # What `unlock` calls it.
 NAME = "fleet-project"
 # The errors of file systems that know no locks.

@@ -79,7 +79,7 @@ def standing(
     verdict = _text(last.get("verdict"))
     drift = [*_drift(present, release, wanted, active), *_would_change(present, active, plan)]
     drift += [f"the service is down: {_text(service)}"] if service else []
-    owner = _owner(lock, lock_age)
+    owner = lock_owner(lock, lock_age)
     if present.armed is not None:
         state = "unconfirmed"
     elif present.current is None:
@@ -178,7 +178,7 @@ def _unconfirmed(present: Present, owner: Mapping[str, Any]) -> list[str]:
     if armed is None:
         return []
     release, run, back = _text(armed.release), _text(armed.run), _text(armed.back or "nothing")
-    if _is_at_work(owner):
+    if is_at_work(owner):
         command = f" ({_text(owner['command'])})" if "command" in owner else ""
         by = _text(owner.get("run"))
         return [f"run {by}{command} is at work: {release} is not confirmed yet"]
@@ -190,7 +190,7 @@ def _unconfirmed(present: Present, owner: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _owner(lock: str | None, age: int | None) -> Mapping[str, Any]:
+def lock_owner(lock: str | None, age: int | None) -> Mapping[str, Any]:
     """Who holds the lock, with the seconds of their silence as `age`; empty where not known."""
     try:
         owner = json.loads(lock or "{}")
@@ -199,7 +199,7 @@ def _owner(lock: str | None, age: int | None) -> Mapping[str, Any]:
     return {**owner, "age": age} if isinstance(owner, dict) else {}
 
 
-def _is_at_work(owner: Mapping[str, Any]) -> bool:
+def is_at_work(owner: Mapping[str, Any]) -> bool:
     """Whether the owner of a lock has given a sign of life within the time that it has for that."""
     lease, age = owner.get("lease"), owner.get("age")
     if not isinstance(lease, int) or not isinstance(age, int):

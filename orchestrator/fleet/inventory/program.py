@@ -70,7 +70,7 @@ def _run(program: str, arguments: list[str], path: Path) -> str:
             executable_cmd=program,
             cmdline_args=arguments,
             private_data_dir=scratch,
-            host_cwd=str(_working_folder(path)),
+            host_cwd=str(working_folder(path)),
             input_fd=no_input,
             envvars={
                 "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
@@ -92,7 +92,7 @@ def _run(program: str, arguments: list[str], path: Path) -> str:
     raise InventoryError(message, hint=hint)
 
 
-def _working_folder(path: Path) -> Path:
+def working_folder(path: Path) -> Path:
     """Where Ansible looks for ansible.cfg: the nearest folder above the inventory that has one."""
     base = path.absolute() if path.is_dir() else path.absolute().parent
     return next((folder for folder in (base, *base.parents) if _has_config(folder)), base)

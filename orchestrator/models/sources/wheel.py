@@ -64,22 +64,28 @@ def fetch(source: str, destination: Path, sha256: str | None, progress: OnProgre
 def download_command(requirement: str, folder: Path) -> list[str]:
     """The command that puts the wheel of `requirement` into `folder`.
 
-    It is this Python's pip, else a pip on PATH, else a pip that uv runs: environments made by uv
-    have none of their own. Raises ModelError when there is neither.
+    Raises ModelError when there is no pip to run.
     """
-    if importlib.util.find_spec("pip") is not None:
-        pip = [sys.executable, "-m", "pip"]
-    elif shutil.which("pip"):
-        pip = ["pip"]
-    elif shutil.which("uv"):
-        pip = ["uv", "tool", "run", "pip"]
-    else:
+    pip = pip_command()
+    if not pip:
         raise ModelError(
             "a wheel is fetched with pip or uv, and neither is here",
             hint=f"{sys.executable} -m ensurepip",
         )
     options = ["--no-deps", "--only-binary", ":all:", "--no-input", "--progress-bar", "off"]
     return [*pip, "download", *options, "--dest", str(folder), "--", requirement]
+
+
+def pip_command() -> list[str]:
+    """How pip is run here: this Python's, else one on PATH, else one that uv runs; empty for none.
+
+    Environments made by uv have no pip of their own.
+    """
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if shutil.which("pip"):
+        return ["pip"]
+    return ["uv", "tool", "run", "pip"] if shutil.which("uv") else []
 
 
 def _download(requirement: str, folder: Path) -> Path:

@@ -1,0 +1,63 @@
+"""What became of a host, from what Ansible told of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import CommandError, OrchestrateError, ProvisionError, UnreachableError
+from orchestrator.provision.outcome import ProvisionOutcome, Status, refused
+
+if TYPE_CHECKING:
+    from orchestrator.provision.progress import Told
+    from orchestrator.provision.request import Request
+
+LOOK_NOW = 4
+
+
+def outcome_of(
+    host: str, told: Told, request: Request, *, code: int, interrupted: bool
+) -> ProvisionOutcome:
+    """The host's outcome; `code` is Ansible's exit status for all hosts.
+
+    A host that Ansible did not come to the end with was stopped, or Ansible itself was ended, or
+    the playbook is not for the host.
+    """
+    outcome = _outcome(host, told, request, code=code, interrupted=interrupted)
+    return replace(outcome, changed=tuple(told.changed), advice=tuple(told.advice))
+
+
+def _outcome(
+    host: str, told: Told, request: Request, *, code: int, interrupted: bool
+) -> ProvisionOutcome:
+    again = request.command(host)
+    if told.unreachable:
+        lost = f"{host} was lost: {told.unreachable}"
+        return refused(host, UnreachableError(lost, hint=f"When it is back: {again}"))
+    if told.failure:
+        hint = f"When that is mended: {again}"
+        return refused(host, ProvisionError(str(told.failure), hint=hint))
+    if told.done:
+        return ProvisionOutcome(host, _status(request, changed=bool(told.changed)))
+    if interrupted:
+        where = f" in {told.last}" if told.last else " before the first task"
+        return _skipped(host, ProvisionError(f"stopped{where}", hint=f"Go on: {again}"))
+    if code:
+        where = f", in {told.last}" if told.last else ""
+        ended = f"Ansible itself ended (status {code}) before it was done with {host}{where}"
+        hint = f"What was done is not done twice: {again}"
+        return refused(host, CommandError(ended, hint=hint), exit_code=LOOK_NOW)
+    hint = "Its `hosts:` names others."
+    return _skipped(host, ProvisionError("the playbook is not for this host", hint=hint))
+
+
+def _status(request: Request, *, changed: bool) -> Status:
+    if not changed:
+        return Status.UNCHANGED
+    if request.check:
+        return Status.WOULD_CHANGE
+    return Status.REMOVED if request.remove else Status.PROVISIONED
+
+
+def _skipped(host: str, error: OrchestrateError) -> ProvisionOutcome:
+    return ProvisionOutcome(host, Status.SKIPPED, error=error)
