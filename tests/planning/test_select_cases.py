@@ -3,7 +3,7 @@
 `machine` and `facts` make the host, `artifacts` the version (`kind:` is format and precision),
 `profile` is one of the shipped ones or written out as in orchestrate.yml. `fates` are the
 candidates in order: name, `taken` or a part of the reason, or both. `error` is the code of the
-error and parts of its text.
+error and parts of its text, `hint` a part of what it says to do.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def test_case(path: Path):
             select(version, wanted, facts, present, allow_inexact=inexact)
         assert caught.value.as_dict()["code"] == code
         assert caught.value.hint
+        assert case.get("hint", "") in caught.value.hint
         for part in parts:
             assert part in caught.value.message
     else:
