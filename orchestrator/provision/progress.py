@@ -29,6 +29,7 @@ _SAYS_NOTHING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PREFIX = re.compile(r"^(Task failed: |Module failed: |Action failed: |ERROR: |fatal: |E: )+")
+_COMPLAINT = re.compile(r"error|^E: ", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(?P<cause>.+)$", re.MULTILINE)
 _HIDDEN = "what it said is hidden (no_log)"
@@ -142,13 +143,13 @@ def cause_of(result: Mapping[str, Any]) -> str:
             label = item.get("item")
             cause = cause_of(item)
             return f"{_line(label)}: {cause}" if isinstance(label, (str, int)) else cause
-    message = str(result.get("msg") or "")
+    message = str(result.get("msg") or result.get("reason") or "")
     if not _SAYS_NOTHING.fullmatch(message.strip()):
         return _short(message)
     for source in ("stderr", "module_stderr", "stdout", "module_stdout"):
         lines = [line for line in str(result.get(source) or "").splitlines() if line.strip()]
         if lines:
-            return _short(next((e for e in reversed(lines) if "rror" in e), lines[-1]))
+            return _short(next(filter(_COMPLAINT.search, reversed(lines)), lines[-1]))
     status = result.get("rc")
     return f"it ended with status {status}" if status is not None else "it gave no reason"
 
