@@ -25,6 +25,7 @@ home=${home##*:}
   root) home=/root ;;
   *) home=/home/$owner ;;
 esac
+# shellcheck disable=SC2088 # as the inventory has it, for us to expand
 case $root in
   '') if [ "$owner" = root ]; then root=/opt/orchestrate; else root=$home/.local/share/orchestrate; fi ;;
   '~') root=$home ;;
@@ -88,4 +89,3 @@ yes_if python test -x /usr/bin/python3
 yes_if python_apt test -e /usr/share/doc/python3-apt
 yes_if sudo has sudo
 yes_if systemd test -d /run/systemd/system
-say clock "$(date +%s)"
