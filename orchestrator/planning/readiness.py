@@ -9,7 +9,7 @@ from orchestrator import engines
 from orchestrator.errors import InputError, SettingsError
 from orchestrator.models.formats import SUFFIXES
 from orchestrator.models.manifest import Artifact
-from orchestrator.planning.containers import inside, is_docker
+from orchestrator.planning.containers import is_docker
 from orchestrator.planning.profiles import choose_profile
 from orchestrator.planning.provisionable import (
     WHEELS,
@@ -103,7 +103,7 @@ def readiness(
         lack = Lack(_without_name(exc.message, host.name), role="", blocking=True)
         return Readiness("", ready=False, lacks=(lack,), command=exc.hint)
     profile = choice.profile
-    runs, missing = _engines(host, inside(facts, profile.docker), profile)
+    runs, missing = _engines(host, facts, profile)
     lacks = [Lack(each.what, each.role, blocking=not runs) for each in missing]
     if not facts.disk.writable:
         missing.insert(0, _root(host, facts))

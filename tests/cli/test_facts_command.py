@@ -135,6 +135,15 @@ def test_hosts_that_lack_the_same_are_told_of_in_one_line_those_not_ready_first(
     ]
 
 
+def test_those_not_ready_are_told_of_in_yellow():
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system="standard")
+    katago = Readiness("cpu", True, ("onnx fp32",), (NO_KATAGO,))
+    printing.tell(console, {"box": katago, "pi-3": waiting("pi-3")})
+    first, second = console.file.getvalue().splitlines()
+    assert first.startswith("\x1b[33mpi-3: ")
+    assert second.startswith("box: ")
+
+
 def test_of_many_hosts_five_are_named_and_all_are_in_the_command():
     names = [f"pi-{number}" for number in range(7)]
     (line,) = printed(printing.tell, {name: waiting(name) for name in names})
