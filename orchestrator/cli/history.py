@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 STYLES = {
     "deployed": "green",
     "verified": "green",
+    "provisioned": "green",
+    "removed": "green",
     "pass": "green",
     "unchanged": "dim",
     "rolled_back": "yellow",
@@ -319,7 +321,15 @@ def _outcome(record: HostRecord) -> tuple[Any, ...]:
 def _reason(record: HostRecord) -> str:
     verify = record.outcome.get("verify") or {}
     error = record.outcome.get("error") or {}
-    return str(error.get("message") or verify.get("reason", ""))
+    return str(error.get("message") or verify.get("reason", "") or _changes(record))
+
+
+def _changes(record: HostRecord) -> str:
+    """What `provision` changed on the host, in a few words."""
+    from orchestrator.cli.provision_summary import in_words
+
+    changed = record.outcome.get("changed")
+    return in_words([change["role"] for change in changed]) if changed else ""
 
 
 def _table(*columns: str) -> Table:

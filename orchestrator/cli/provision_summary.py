@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import readiness
@@ -13,7 +12,7 @@ from orchestrator.listing import count, names
 from orchestrator.provision.outcome import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator.cli.common import Context
     from orchestrator.provision.outcome import Change, ProvisionOutcome, ProvisionResult
@@ -58,8 +57,13 @@ def sentence(host: ProvisionOutcome) -> str:
         return one_line(host.error.message, host.error.hint)
     if not host.changed:
         return "" if host.status is Status.SKIPPED else "nothing to change"
-    by_role = Counter(change.role for change in host.changed)
-    return f"{count(len(host.changed), 'change')}: {', '.join(filter(None, by_role))}"
+    return in_words([change.role for change in host.changed])
+
+
+def in_words(roles: Sequence[str]) -> str:
+    """`3 changes: base, onnxruntime`, from the role of each change."""
+    named = ", ".join(dict.fromkeys(filter(None, roles)))
+    return count(len(roles), "change") + (f": {named}" if named else "")
 
 
 def _changes(context: Context, result: ProvisionResult) -> None:

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 LONGEST = 300  # characters of a cause
 LONGEST_DIFF = 400  # lines
-_DEBUG = frozenset({"debug", "ansible.builtin.debug", "ansible.legacy.debug"})
+# Actions by their name without a collection.
+_DEBUG = frozenset({"debug"})
+_DO_NOTHING_THERE = _DEBUG | {
+    *("set_fact", "assert", "fail", "meta", "validate_argument_spec"),
+    *("include_role", "include_tasks", "import_role", "import_tasks"),
+}
 _SAYS_NOTHING = re.compile(
     r"(non-zero return code|one or more items failed|all items (completed|skipped).*|"
     r"module failure.*|task failed|module result deserialization failed.*)?\.?",
@@ -101,7 +106,7 @@ class Progress:
         return self.hosts.setdefault(str(data.get("host")), Told())
 
     def _start(self, data: Mapping[str, Any]) -> Iterator[Step]:
-        if data.get("task_action") in _DEBUG or "include" in str(data.get("task_action")):
+        if _action(data) in _DO_NOTHING_THERE:
             return
         step = Step(str(data["host"]), str(data.get("role") or ""), _line(data.get("task")))
         self._of(data).last = step
@@ -109,7 +114,7 @@ class Progress:
 
     def _ok(self, data: Mapping[str, Any]) -> None:
         told, result = self._of(data), data.get("res") or {}
-        says = data.get("task_action") in _DEBUG
+        says = _action(data) in _DEBUG
         if result.get("changed"):
             task = _line(result.get("msg")) if says else _line(data.get("task"))
             told.changed.append(Change(str(data.get("role") or ""), task, diff_of(result)))
@@ -178,6 +183,10 @@ def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}: {each}\n" for key, each in sorted(value.items())]
     return [line + "\n" for line in str(value or "").splitlines()]
+
+
+def _action(data: Mapping[str, Any]) -> str:
+    return str(data.get("task_action")).rpartition(".")[2]
 
 
 def _failure(data: Mapping[str, Any]) -> Failure:
