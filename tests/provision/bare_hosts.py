@@ -81,7 +81,7 @@ exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LA
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class BareHost:
     """One machine with Debian and an SSH key, and nothing else.
 
@@ -106,7 +106,7 @@ class BareHost:
     def __post_init__(self) -> None:
         needs_program("ip", "apt-get install iproute2")
         needs_program("unshare", "apt-get install util-linux")
-        self._lower = root_of(self.arch)
+        self.bare = root_of(self.arch)
         self.link = f"bare{uuid.uuid4().hex[:10]}"
         self.network = free_network()
         for folder in ("disk", "merged"):
@@ -183,7 +183,7 @@ class BareHost:
             "unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child",
             "sh", "-c", ENTRY, "host",
             self.folder / "merged", self.folder / "disk" / "upper", self.folder / "disk" / "work",
-            self._lower, f"{self.address}/{self.network.prefixlen}", self.name,
+            self.bare, f"{self.address}/{self.network.prefixlen}", self.name,
         ]  # fmt: skip
         with (self.folder / "sshd.log").open("a") as log:
             seen = log.tell()
@@ -304,7 +304,7 @@ class BareHost:
     def _disk(self) -> Iterator[Path]:
         """The disk, mounted while the machine is off."""
         disk, store = self.folder / "merged", self.folder / "disk"
-        options = f"lowerdir={self._lower},upperdir={store / 'upper'},workdir={store / 'work'}"
+        options = f"lowerdir={self.bare},upperdir={store / 'upper'},workdir={store / 'work'}"
         mounted = subprocess.run(
             ["mount", "-t", "overlay", "-o", options, "overlay", disk],
             capture_output=True,
