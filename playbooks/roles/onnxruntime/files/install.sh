@@ -1,0 +1,69 @@
+# Makes ROOT/venv of the requirements that come on stdin: a new one is made beside it, proven, and
+# then takes its place, so that a failure leaves the old one as it was. Wants $root and $python; the
+# arguments are options for pip. Wheels may lie in ROOT/venv.wheels.tar, which goes in any case.
+# shellcheck shell=sh disable=SC2154
+set -eu
+umask 022
+complain() {
+  printf 'ERROR: %s\n' "$1" >&2
+  exit 1
+}
+new=$root/venv.new
+wheels=$root/venv.wheels.tar
+trap 'rm -rf "$new" "$wheels"' EXIT
+trap 'exit 1' HUP INT TERM
+exec 9<"$root"
+flock -w 600 9 || complain "another installation has been going on in $root for ten minutes"
+rm -rf "$new" "$root/venv.old"
+mkdir "$new"
+
+# Without a pip of its own, which nobody needs there later: the one that Debian has for making
+# virtual environments installs from where it lies. Before 20.3 pip does not know today's wheels.
+"$python" -m venv --without-pip "$new"
+cat >"$new/requirements.txt"
+export TMPDIR="$new/tmp"
+mkdir "$TMPDIR"
+if [ -e "$wheels" ]; then
+  mkdir "$TMPDIR/wheels"
+  tar -C "$TMPDIR/wheels" -xf "$wheels"
+  rm -f "$wheels"
+  set -- "$@" --no-index --find-links "$TMPDIR/wheels"
+fi
+pip=
+real=$(readlink -f "$python")
+for wheel in "${real%/bin/*}"/lib/python3*/ensurepip/_bundled/pip-*.whl /usr/share/python-wheels/pip-*.whl; do
+  case ${wheel##*/} in
+    pip-20.[012]* | pip-1*.* | 'pip-*.whl') ;;
+    *) [ ! -e "$wheel" ] || pip=$wheel ;;
+  esac
+done
+if [ -n "$pip" ]; then
+  export PYTHONPATH="$pip"
+else
+  "$python" -m venv "$new"
+  "$new/bin/python3" -m pip install --quiet --disable-pip-version-check "$@" 'pip>=20.3'
+fi
+# Compiling every file takes longer than all the rest on a small board; what is imported is compiled
+# by the proof below.
+"$new/bin/python3" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-input \
+  --only-binary :all: --no-compile "$@" -r "$new/requirements.txt"
+unset PYTHONPATH
+
+status=0
+said=$("$new/bin/python3" -c 'import numpy, onnxruntime' 2>&1) || status=$?
+[ $status -le 128 ] || said="it was killed by signal $((status - 128))"
+[ $status -eq 0 ] ||
+  complain "the wheels are installed, but cannot be imported: $(printf '%s\n' "$said" | tail -n 1)"
+
+rm -rf "$TMPDIR"
+grep -lIF "$new" "$new/pyvenv.cfg" "$new"/bin/* | xargs -r sed -i "s|$new|$root/venv|g"
+if [ -e "$root/venv" ]; then
+  old=$root/venv.old
+  if [ ! -e "$root/venv/requirements.txt" ]; then
+    old=$root/venv.before-$(date +%Y%m%d-%H%M%S)
+    printf 'orchestrate:kept=%s\n' "$old"
+  fi
+  mv -T "$root/venv" "$old"
+fi
+mv -T "$new" "$root/venv"
+rm -rf "$root/venv.old"
