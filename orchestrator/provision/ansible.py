@@ -32,14 +32,16 @@ _PROMPT = r"BECOME password.*:\s*?$"
 class Playbook:
     """A playbook and everything that is asked of it.
 
-    `inventory` is the project's own, `variables` a second one that is added to it; `extra` wins
-    over both. `become_password` is typed where sudo asks, and never stored.
+    `inventory` is the project's own; `variables` of hosts win over it, what is said of hosts
+    `everywhere` does not, `extra` wins over all. `become_password` is typed where sudo asks, and
+    never stored.
     """
 
     path: Path
     inventory: Path
     hosts: Sequence[str]
-    variables: Mapping[str, Any]
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    everywhere: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     check: bool = False
@@ -90,8 +92,8 @@ def run(
     kept.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="orchestrate-provision-") as scratch:
         folder = Path(scratch)
-        added = folder / "hosts.yml"
-        added.write_text(yaml.safe_dump(dict(playbook.variables)), encoding="utf-8")
+        added = folder / "inventory"
+        _write_inventory(added, playbook)
         _write_settings(folder)
         try:
             ended = ansible_runner.run(
@@ -101,14 +103,15 @@ def run(
                 ident=run,
                 rotate_artifacts=KEPT_RUNS,
                 playbook=str(playbook.path.absolute()),
-                inventory=[str(playbook.inventory.absolute()), str(added)],
+                inventory=[str(playbook.inventory.absolute()), str(added / "hosts.yml")],
                 limit=",".join(playbook.hosts),
                 extravars=dict(playbook.extra),
                 tags=",".join(playbook.tags) or None,
                 forks=playbook.forks,
                 cmdline=_flags(playbook),
                 passwords={_PROMPT: playbook.become_password} if playbook.become_password else {},
-                envvars=_environment(playbook, Path(found).parent),
+                envvars=_environment(playbook, Path(found).parent)
+                | {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "ssh")},
                 suppress_env_files=True,
                 fact_cache_type="memory",
                 quiet=True,
@@ -162,6 +165,16 @@ def _environment(playbook: Playbook, programs: Path) -> dict[str, str]:
         if config.is_file():
             told["ANSIBLE_CONFIG"] = str(config)
     return told
+
+
+def _write_inventory(folder: Path, playbook: Playbook) -> None:
+    """A second inventory: its host_vars/ win over those of the first, its `all` over nothing."""
+    (folder / "host_vars").mkdir(parents=True)
+    hosts = {"all": {"hosts": dict.fromkeys(playbook.hosts), "vars": dict(playbook.everywhere)}}
+    files = {"hosts.yml": hosts}
+    files |= {f"host_vars/{name}.yml": dict(own) for name, own in playbook.variables.items()}
+    for name, document in files.items():
+        (folder / name).write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 def _write_settings(folder: Path) -> None:

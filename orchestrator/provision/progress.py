@@ -34,6 +34,7 @@ _SAYS_NOTHING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PREFIX = re.compile(r"^(Task failed: |Module failed: |Action failed: |ERROR: |fatal: |E: )+")
+_NO_CONNECTION = "Failed to connect to the host via ssh: "
 _COMPLAINT = re.compile(r"error|^E: ", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(?P<cause>.+)$", re.MULTILINE)
@@ -149,6 +150,8 @@ def cause_of(result: Mapping[str, Any]) -> str:
             cause = cause_of(item)
             return f"{_line(label)}: {cause}" if isinstance(label, (str, int)) else cause
     message = str(result.get("msg") or result.get("reason") or "")
+    if _NO_CONNECTION in message:
+        return _short(f"no connection: {message.strip().splitlines()[-1].rpartition('ssh: ')[2]}")
     if not _SAYS_NOTHING.fullmatch(message.strip()):
         return _short(message)
     for source in ("stderr", "module_stderr", "stdout", "module_stdout"):

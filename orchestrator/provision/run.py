@@ -96,6 +96,7 @@ class Provisioning:
                 inventory=self.project.inventory,
                 hosts=[host.name for host in hosts],
                 variables=self._variables(hosts, facts),
+                everywhere=self._everywhere(),
                 extra=variables.overriding(request),
                 tags=request.tags,
                 check=request.check,
@@ -121,9 +122,11 @@ class Provisioning:
             )
             self._put(replace(outcome, release=surveyed[host.name].present.current))
 
-    def _variables(self, hosts: Sequence[Host], facts: Mapping[str, Facts]) -> dict[str, Any]:
-        """The inventory that is added to the project's own."""
-        each = {
+    def _variables(
+        self, hosts: Sequence[Host], facts: Mapping[str, Facts]
+    ) -> dict[str, dict[str, Any]]:
+        """What Ansible is told of each host besides the project's own inventory."""
+        return {
             host.name: variables.of_host(
                 host,
                 connection_spec(host, folder=self.project.root),
@@ -131,10 +134,12 @@ class Provisioning:
             )
             for host in hosts
         }
-        everywhere: dict[str, Any] = {"katago_cache": str(self.project.state / CACHE)}
-        if pip := pip_command():
-            everywhere["katago_pip"] = pip
-        return variables.inventory(each, everywhere)
+
+    def _everywhere(self) -> dict[str, Any]:
+        """How files are fetched for hosts on this machine."""
+        pip = pip_command()
+        cache = {"katago_cache": str(self.project.state / CACHE)}
+        return cache | ({"katago_pip": pip} if pip else {})
 
     def _profile(self, host: Host, facts: Facts) -> Profile | None:
         """The host's profile; None where it has none, which its readiness tells."""

@@ -1,12 +1,14 @@
-"""What the playbooks are told of each host, as a second inventory beside the project's own. Pure.
+"""What the playbooks are told of each host, in a second inventory beside the project's own. Pure.
 
-These are the names that `playbooks/README.md` explains; a variable of the operator's own inventory
-always wins.
+These are the names that `playbooks/README.md` explains.
 """
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
+
+from fabric.connection import derive_shorthand
 
 from orchestrator.errors import InventoryError
 from orchestrator.listing import names
@@ -14,7 +16,7 @@ from orchestrator.planning.readiness import engine_kinds
 from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from orchestrator.fleet.host import Host
     from orchestrator.fleet.profile import Profile
@@ -30,7 +32,7 @@ def of_host(host: Host, spec: ConnectionSpec, profile: Profile | None) -> dict[s
     """The variables of one host: who deploys there, where to, and what its profile needs.
 
     `spec` is how deploys connect, whoever logs in for provisioning; `profile` None asks for no
-    engine.
+    engine. What the inventory says of the first wins; the connection is the one of deploys.
     """
     login = spec.user or ""
     told = {
@@ -41,21 +43,54 @@ def of_host(host: Host, spec: ConnectionSpec, profile: Profile | None) -> dict[s
         "provision_engines": _engines(profile),
         "service_enabled": profile is not None and UNIT in profile.service.activate,
     }
-    return {name: value for name, value in told.items() if name not in host.vars}
+    return {n: v for n, v in told.items() if n not in host.vars} | _connection(spec)
 
 
-def inventory(
-    hosts: Mapping[str, Mapping[str, Any]], everywhere: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The second inventory: the variables of each host, and of all of them, in Ansible's YAML."""
-    return {"all": {"hosts": {name: dict(own) for name, own in hosts.items()}, "vars": everywhere}}
+def _connection(spec: ConnectionSpec) -> dict[str, Any]:
+    """How Ansible's ssh gets in, by the rules by which deploys do.
+
+    Their jump hosts know the host's key and known_hosts; OpenSSH's own ProxyJump would not.
+    """
+    if spec.kind != "ssh":
+        return {}
+    arguments = ["-F", spec.ssh_config] if spec.ssh_config else []
+    arguments += _options(spec)
+    proxy = _through(spec) if spec.jump else spec.proxy_command
+    if proxy:
+        arguments += ["-o", f"ProxyCommand={proxy}"]
+    return {"ansible_ssh_common_args": shlex.join(arguments)}
+
+
+def _options(spec: ConnectionSpec) -> list[str]:
+    if not spec.known_hosts:
+        return []
+    files = " ".join(f'"{path}"' if " " in path else path for path in spec.known_hosts)
+    return ["-o", f"UserKnownHostsFile={files}"]
+
+
+def _through(spec: ConnectionSpec) -> str:
+    """The ProxyCommand that goes through the jump hosts, each by one ssh."""
+    hops = [derive_shorthand(hop.strip()) for hop in spec.jump.split(",")]
+    command = ""
+    for number, hop in enumerate(hops):
+        further = hops[number + 1] if number + 1 < len(hops) else None
+        goal = "[%h]:%p" if further is None else f"[{further['host']}]:{further['port'] or 22}"
+        words = ["ssh", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]
+        words += ["-F", spec.ssh_config] if spec.ssh_config else []
+        words += ["-i", spec.key_file] if spec.key_file else []
+        words += _options(spec)
+        words += ["-o", f"ProxyCommand={command}"] if command else []
+        words += ["-p", str(hop["port"])] if hop["port"] else []
+        words += ["-l", str(hop["user"])] if hop["user"] else []
+        command = shlex.join([*words, "-W", goal, "--", str(hop["host"])])
+    return command
 
 
 def overriding(request: Request) -> dict[str, Any]:
     """Variables that win over every inventory: host keys are always checked."""
     told: dict[str, Any] = {
         "ansible_ssh_args": "-o StrictHostKeyChecking=yes -o ControlMaster=auto "
-        "-o ControlPersist=60s"
+        "-o ControlPersist=30s"
     }
     if request.user:
         told |= {"ansible_user": request.user, "ansible_ssh_user": request.user}

@@ -38,7 +38,7 @@ def play(tmp_path):
                 path,
                 inventory,
                 hosts,
-                options.pop("variables", {"all": {"hosts": {"here": {"host_root": "/srv"}}}}),
+                {"here": {"host_root": "/srv"}},
                 secrets=frozenset({PASSWORD}),
                 **options,
             ),

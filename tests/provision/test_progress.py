@@ -96,9 +96,24 @@ def test_a_failure_is_kept_unless_ignored_or_rescued():
 
 
 def test_a_host_that_is_lost():
-    lost = event("runner_on_unreachable", res={"msg": "Task failed: Connection refused"})
+    lost = event("runner_on_unreachable", res={"msg": "Task failed: Data could not be sent"})
     found = told(lost, stats(dark=["pi-1"]))
-    assert str(found.unreachable) == "base: Write the rule: Connection refused"
+    assert str(found.unreachable) == "base: Write the rule: Data could not be sent"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (
+            "ssh: connect to host 192.0.2.1 port 22: No route",
+            "connect to host 192.0.2.1 port 22: No route",
+        ),
+        ("@@@\n@ WARNING @\nHost key verification failed.", "Host key verification failed."),
+    ],
+)
+def test_of_what_ssh_says_the_last_line_counts(said, cause):
+    message = f"Task failed: Failed to connect to the host via ssh: {said}"
+    assert cause_of({"msg": message}) == f"no connection: {cause}"
 
 
 def test_a_host_that_the_playbook_is_not_for_is_not_done():
