@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from orchestrator.provision.request import Request
 
 LOOK_NOW = 4
+# What Ansible and sudo say of a login that may not become root.
+NO_SUDO = (
+    *("Missing sudo password", "Incorrect sudo password", "sudo: a password is required"),
+    *("is not in the sudoers file", "waiting for privilege escalation prompt"),
+)
+NO_ROOT = (
+    "The login may not become root there so: name one that may with --user, or give sudo its "
+    "password with -K."
+)
 
 
 def outcome_of(
@@ -35,7 +44,8 @@ def _outcome(
         lost = f"{host} was lost: {told.unreachable}"
         return refused(host, UnreachableError(lost, hint=f"When it is back: {again}"))
     if told.failure:
-        hint = f"When that is mended: {again}"
+        no_root = any(said in told.failure.cause for said in NO_SUDO)
+        hint = NO_ROOT if no_root else f"When that is mended: {again}"
         return refused(host, ProvisionError(str(told.failure), hint=hint))
     if told.done:
         return ProvisionOutcome(host, _status(request, changed=bool(told.changed)))

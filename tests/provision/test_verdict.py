@@ -59,6 +59,13 @@ def test_a_failure_is_one_line_with_what_to_do_next():
     assert "hunter2" not in repr(request)
 
 
+def test_a_login_that_may_not_become_root_is_told_how_to():
+    told = Told(done=True, failure=Failure("base", "Look", "Missing sudo password"))
+    error = outcome_of("pi-3", told, Request(), code=2, interrupted=False).error
+    assert "--user" in error.hint
+    assert "-K" in error.hint
+
+
 def test_what_was_stopped_says_where():
     told = Told(last=Step("pi-1", "base", "Write the rule"))
     error = outcome_of("pi-1", told, Request(), code=254, interrupted=True).error
