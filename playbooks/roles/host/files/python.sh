@@ -3,7 +3,7 @@
 export DEBIAN_FRONTEND=noninteractive
 remember_packages || exit 1
 apt-get update -q
-apt-get install -y -q --no-install-recommends python3 python3-apt
+apt-get install -y -q --no-install-recommends -o APT::Keep-Downloaded-Packages=false python3 python3-apt
 status=$?
 record_packages || exit 1
 exit $status
