@@ -119,6 +119,7 @@ class Provisioning:
                 request,
                 code=ended.code,
                 interrupted=self.run.runner.interrupted,
+                complaint=ended.progress.error,
             )
             self._put(replace(outcome, release=surveyed[host.name].present.current))
 

@@ -25,20 +25,30 @@ NO_ROOT = (
 
 
 def outcome_of(
-    host: str, told: Told, request: Request, *, code: int, interrupted: bool
+    host: str, told: Told, request: Request, *, code: int, interrupted: bool, complaint: str = ""
 ) -> ProvisionOutcome:
-    """The host's outcome; `code` is Ansible's exit status for all hosts.
+    """The host's outcome; `code` is Ansible's exit status for all hosts, `complaint` its own words.
 
     A host that Ansible did not come to the end with was stopped, or Ansible itself was ended, or
     the playbook is not for the host.
     """
-    outcome = _outcome(host, told, request, code=code, interrupted=interrupted)
+    if code and not (told.done or told.failure or told.unreachable or interrupted):
+        outcome = _left(host, told, request, f"status {code}", complaint)
+    else:
+        outcome = _outcome(host, told, request, interrupted=interrupted)
     return replace(outcome, changed=tuple(told.changed), advice=tuple(told.advice))
 
 
-def _outcome(
-    host: str, told: Told, request: Request, *, code: int, interrupted: bool
-) -> ProvisionOutcome:
+def _left(host: str, told: Told, request: Request, how: str, complaint: str) -> ProvisionOutcome:
+    """The outcome of a host that Ansible left in the middle, since it ended itself."""
+    where = f", in {told.last}" if told.last else ""
+    why = f": {complaint}" if complaint else ""
+    ended = f"Ansible itself ended ({how}) before it was done with {host}{where}{why}"
+    hint = f"What was done is not done twice: {request.command(host)}"
+    return refused(host, CommandError(ended, hint=hint), exit_code=LOOK_NOW)
+
+
+def _outcome(host: str, told: Told, request: Request, *, interrupted: bool) -> ProvisionOutcome:
     again = request.command(host)
     if told.unreachable:
         lost = f"{host} was lost: {told.unreachable}"
@@ -52,11 +62,6 @@ def _outcome(
     if interrupted:
         where = f" in {told.last}" if told.last else " before the first task"
         return _skipped(host, ProvisionError(f"stopped{where}", hint=f"Go on: {again}"))
-    if code:
-        where = f", in {told.last}" if told.last else ""
-        ended = f"Ansible itself ended (status {code}) before it was done with {host}{where}"
-        hint = f"What was done is not done twice: {again}"
-        return refused(host, CommandError(ended, hint=hint), exit_code=LOOK_NOW)
     hint = "Its `hosts:` names others."
     return _skipped(host, ProvisionError("the playbook is not for this host", hint=hint))
 
