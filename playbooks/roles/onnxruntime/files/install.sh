@@ -19,7 +19,7 @@ mkdir "$new"
 
 # Without a pip of its own, which nobody needs there later: the one that Debian has for making
 # virtual environments installs from where it lies. Before 20.3 pip does not know today's wheels.
-"$python" -m venv --without-pip "$new"
+"$python" -m venv --without-pip --prompt venv "$new"
 cat >"$new/requirements.txt"
 export TMPDIR="$new/tmp"
 mkdir "$TMPDIR"
@@ -40,7 +40,7 @@ done
 if [ -n "$pip" ]; then
   export PYTHONPATH="$pip"
 else
-  "$python" -m venv "$new"
+  "$python" -m venv --prompt venv "$new"
   "$new/bin/python3" -m pip install --quiet --disable-pip-version-check "$@" 'pip>=20.3'
 fi
 # Compiling every file takes longer than all the rest on a small board; what is imported is compiled
