@@ -46,6 +46,8 @@ DRIVER = (
     "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build  (dvs-builder)\n"
     "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n"
 )
+pytestmark = pytest.mark.xdist_group("board roles")  # all see what one run of Ansible told
+
 ZRAM = "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition\t942000\t0\t100\n"
 DISK = "Filename\tType\tSize\tUsed\tPriority\n/swapfile file\t4194300\t0\t-2\n"
 NVPMODEL_CONF = """\
@@ -83,7 +85,10 @@ TRTEXEC = {"usr/src/tensorrt/bin/trtexec": "#!/bin/sh\n"}
 
 @dataclass(frozen=True)
 class Case:
-    """A board, what is set for it, and what must come of it: a part of each advice and change."""
+    """A board, what is set for it, and what must come of it: a part of each advice and change.
+
+    A program without text is one that the board does not have.
+    """
 
     sample: str
     files: dict[str, str] = field(default_factory=dict)
@@ -206,7 +211,9 @@ CASES = {
         "rtx-server",
         CARD,
         variables={"host_distribution": "debian", "host_version": "12", **NO_TOOLKIT},
-        advice=("apt install linux-headers-amd64 nvidia-driver (with non-free and non-free-",),
+        advice=(
+            "apt install linux-headers-amd64 nvidia-driver nvidia-smi libcuda1 (with non-free",
+        ),
     ),
     "server-with-an-old-driver": Case(
         "rtx-server",
@@ -216,6 +223,13 @@ CASES = {
     ),
     "server-without-a-card": Case(
         "rtx-server", variables=NO_TOOLKIT, advice=("No NVIDIA card is on the PCI bus",)
+    ),
+    "server-without-nvidia-smi": Case(
+        "x86-container",
+        CARD | {"proc/driver/nvidia/version": DRIVER.format("535.183.01")},
+        {"nvidia-smi": ""},
+        NO_TOOLKIT,
+        advice=("535.183.01 runs, but there is no nvidia-smi",),
     ),
     "server": Case(
         "rtx-server",
@@ -250,7 +264,10 @@ class Boards:
         for path, text in case.files.items():
             write(board / "sysroot" / path, text, mode=0o755 if "/bin/" in path else 0o644)
         for program, text in case.programs.items():
-            write(board / "bin" / program, text, mode=0o755)
+            if text:
+                write(board / "bin" / program, text, mode=0o755)
+            else:
+                (board / "bin" / program).unlink()
         write(board / "ssh", SSH % f"{board}/bin:{self.tools}", mode=0o755)
         return {
             "ansible_host": name,

@@ -44,6 +44,7 @@ elif [ -z "$sys" ] && command -v modinfo >/dev/null; then
   echo "module=$(modinfo -F version nvidia 2>/dev/null)"
 fi
 
+command -v nvidia-smi >/dev/null && echo smi=1
 if command -v dockerd >/dev/null || [ -S /run/docker.sock ]; then
   echo docker=1
 fi
