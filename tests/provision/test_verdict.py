@@ -66,6 +66,17 @@ def test_a_login_that_may_not_become_root_is_told_how_to():
     assert "-K" in error.hint
 
 
+def test_where_ansible_ended_itself_its_own_words_are_told():
+    told = Told(last=Step("pi-1", "base", "Write the rule"))
+    error = outcome_of(
+        "pi-1", told, Request(), code=4, interrupted=False, complaint="no role base"
+    ).error
+    assert error.message == (
+        "Ansible itself ended (status 4) before it was done with pi-1, "
+        "in base: Write the rule: no role base"
+    )
+
+
 def test_what_was_stopped_says_where():
     told = Told(last=Step("pi-1", "base", "Write the rule"))
     error = outcome_of("pi-1", told, Request(), code=254, interrupted=True).error
