@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import platform
 import random
 import shutil
 import signal
@@ -60,6 +61,7 @@ mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" overlay "$ro
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
+[ -z "$processors" ] || mount --bind "$processors" "$root/proc/cpuinfo"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t tmpfs -o mode=755 dev "$root/dev"
 for each in null zero full random urandom tty; do
@@ -185,15 +187,15 @@ class BareHost:
             self.folder / "merged", self.folder / "disk" / "upper", self.folder / "disk" / "work",
             self.bare, f"{self.address}/{self.network.prefixlen}", self.name,
         ]  # fmt: skip
+        seen = len(self.log) if (self.folder / "sshd.log").exists() else 0
         with (self.folder / "sshd.log").open("a") as log:
-            seen = log.tell()
             self.process = subprocess.Popen(
                 entry,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "withheld": WITHHELD},
+                env={**os.environ, "withheld": WITHHELD, "processors": str(self._processors)},
                 start_new_session=True,
             )
         assert self.process.stdin is not None
@@ -256,6 +258,13 @@ class BareHost:
             subprocess.run([*link, "up"], check=True)
 
     # -- inside
+
+    @property
+    def _processors(self) -> Path | str:
+        """What tells the processors of a foreign machine; QEMU shows this machine's own."""
+        if self.arch == platform.machine():
+            return ""
+        return SAMPLES / (self.board or "raspberry-pi-4") / "sysroot" / "proc" / "cpuinfo"
 
     def _plug_in(self) -> None:
         assert self.process is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.controller import Answer
     from tests.provision.bare_hosts import BareHost
 
 __all__ = ["Nets", "nets"]
@@ -53,6 +55,11 @@ def fleet_of(
         profile["verify"]["min_ratio"] = 0.05
     project.write_settings()
     return project
+
+
+def shown(answer: Answer) -> str:
+    """What a command answered, to be read when it is not what was expected."""
+    return f"{answer.stderr}\n{json.dumps(answer.document, indent=1)}"
 
 
 def snapshot(folder: Path, *, inodes: bool = False) -> dict[str, tuple[Any, ...]]:
