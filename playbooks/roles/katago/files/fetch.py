@@ -1,4 +1,4 @@
-"""The path of KataGo's program on this machine, fetched if need be, printed on stdout.
+"""The path of KataGo's program on this machine and its size, on stdout; it is fetched if need be.
 
 Runs on the controller, with nothing but Python's own library. What is fetched is kept in the cache
 under its SHA-256, so that many hosts share one download. One line on stderr says what went wrong.
@@ -33,7 +33,7 @@ class FetchError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """0 with the program's path on stdout, or 1 with the reason on stderr."""
+    """0 with the program's path and size on stdout, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser()
     for option in ("--source", "--sha256", "--member", "--cache"):
         parser.add_argument(option, required=True)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     except (FetchError, OSError, zipfile.BadZipFile, zlib.error, http.client.HTTPException) as exc:
         sys.stderr.write(" ".join(str(exc).split()) + "\n")
         return 1
-    sys.stdout.write(f"{program}\n")
+    sys.stdout.write(f"{program}\n{program.stat().st_size}\n")
     return 0
 
 

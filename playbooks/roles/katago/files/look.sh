@@ -6,6 +6,10 @@ say() { printf 'orchestrate:%s=%s\n' "$1" "$2"; }
 has() { if [ -e "$1" ]; then echo yes; else echo no; fi; }
 
 say root "$(has "$root")"
+# In KiB.
+# shellcheck disable=SC2046 # two numbers
+set -- $(stat -f -c '%a %S' "$root" 2>/dev/null)
+say free $((${1:-0} * ${2:-0} / 1024))
 link=$(readlink "$root/bin/katago")
 say link "$link"
 origin='' backend=''

@@ -28,10 +28,11 @@ refuse_other_machines() { # program
     complain "the program is for $machine, and this host is $(uname -m)"
 }
 
+unpacked=
 unpack() {
   rm -rf "$folder"
   mkdir -p "$folder"
-  trap 'rm -f "$part"; [ -e "$folder/done" ] || rm -rf "$folder"; rm -f "$folder/done"' EXIT
+  trap 'rm -f "$part"; [ -n "$unpacked" ] || rm -rf "$folder"; rmdir "$root/katago" 2>/dev/null || true' EXIT
   trap 'exit 1' HUP INT TERM
   refuse_other_machines "$part"
   mv "$part" "$folder/katago"
@@ -40,14 +41,17 @@ unpack() {
   if [ "$(bytes "$program" 8 2)" = 4149 ]; then
     unpack_appimage
   fi
-  touch "$folder/done"
+  unpacked=yes
 }
 
 # What is unpacked runs where FUSE is missing. Its own libraries come before those of the system.
 unpack_appimage() {
   mv "$program" "$folder/appimage"
   (cd "$folder" && ./appimage --appimage-extract) >/dev/null
-  rm "$folder/appimage"
+  # It does not say when the disk was full.
+  head -c 2097152 /dev/zero 2>/dev/null >"$folder/room" ||
+    complain "No space left on device: unpacked, the program needs more than there is"
+  rm "$folder/room" "$folder/appimage"
   chmod -R u+rwX,go+rX,go-w "$folder/squashfs-root"
   program=$folder/squashfs-root/usr/bin/katago
   libraries=$folder/squashfs-root/usr/lib
@@ -74,7 +78,7 @@ else
   say start "$folder/katago"
 fi
 
-needed=$(LD_LIBRARY_PATH=$libraries ldd "$program" 2>/dev/null) || needed=
+needed=$(LD_LIBRARY_PATH=$libraries ldd "$program" 2>/dev/null) || true
 case $needed in
   *libnvinfer*) say backend tensorrt ;;
   *libcudnn* | *libcudart* | *libcublas*) say backend cuda ;;

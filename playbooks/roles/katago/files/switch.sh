@@ -13,7 +13,11 @@ said=$(timeout 120 "$start" version 2>&1 </dev/null) || status=$?
 case $status:$said in
   0:*KataGo*) ;;
   *)
-    said=$(printf '%s\n' "$said" | grep -v '^$' | tail -n 1)
+    said=$(printf '%s\n' "$said" | sed -n '/./h; $ {x; p;}')
+    case $start in
+      "$(readlink "$root/bin/katago")") ;;
+      "$root"/katago/*) rm -rf "${start%/*}" && rmdir "$root/katago" 2>/dev/null || true ;;
+    esac
     complain "it does not answer '$start version': ${said:-it ended with status $status}"
     ;;
 esac

@@ -10,6 +10,10 @@ minor=${version#3.}
 version=3.${minor%%.*}
 say python "$version"
 say root "$(has "$root")"
+# In KiB.
+# shellcheck disable=SC2046 # two numbers
+set -- $(stat -f -c '%a %S' "$root" 2>/dev/null)
+say free $((${1:-0} * ${2:-0} / 1024))
 say venv "$(has "$root/venv")"
 say leftover "$(has "$root/venv.new")"
 say certificates "$(has /etc/ssl/certs/ca-certificates.crt)"
