@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
@@ -99,7 +100,8 @@ def _download(url: str, part: Path) -> None:
             shutil.copyfileobj(answer, file, 1 << 20)
             length = answer.headers.get("Content-Length")
     except OSError as exc:
-        raise FetchError(f"{_public(url)} could not be fetched: {exc}") from exc
+        cause = exc if isinstance(exc, urllib.error.HTTPError) else getattr(exc, "reason", exc)
+        raise FetchError(f"{_public(url)} could not be fetched: {cause}") from exc
     if length is not None and part.stat().st_size != int(length):
         raise FetchError(f"{_public(url)} broke off after {part.stat().st_size} of {length} bytes")
 

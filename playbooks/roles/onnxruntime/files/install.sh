@@ -31,7 +31,7 @@ if [ -e "$wheels" ]; then
 fi
 pip=
 real=$(readlink -f "$python")
-for wheel in "${real%/bin/*}"/lib/python3*/ensurepip/_bundled/pip-*.whl /usr/share/python-wheels/pip-*.whl; do
+for wheel in /usr/share/python-wheels/pip-*.whl "${real%/bin/*}"/lib/python3*/ensurepip/_bundled/pip-*.whl; do
   case ${wheel##*/} in
     pip-20.[012]* | pip-1*.* | 'pip-*.whl') ;;
     *) [ ! -e "$wheel" ] || pip=$wheel ;;
