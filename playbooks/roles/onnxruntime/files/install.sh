@@ -41,7 +41,7 @@ if [ -n "$pip" ]; then
   export PYTHONPATH="$pip"
 else
   "$python" -m venv --prompt venv "$new"
-  "$new/bin/python3" -m pip install --quiet --disable-pip-version-check "$@" 'pip>=20.3'
+  "$new/bin/python3" -m pip install --quiet --disable-pip-version-check "$@" 'pip>=20.3,<25.1'
 fi
 # Compiling every file takes longer than all the rest on a small board; what is imported is compiled
 # by the proof below.
