@@ -76,7 +76,7 @@ def command(
     run, live = started(context, hosts, check=check)
     cache = fleet.facts_cache(context)
     with live:
-        result = Provisioning(run, context.project, inventory.groups, request, cache.put)(hosts)
+        result = Provisioning(run, context.project, inventory.groups, request, cache)(hosts)
     if context.json:
         context.emit(result.as_dict())
     else:

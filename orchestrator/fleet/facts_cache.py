@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -58,6 +59,11 @@ class FactsCache:
         except OSError as exc:
             self._writable = False
             _LOG.warning("warning: facts cannot be kept: %s", exc)
+
+    def forget(self, host: str) -> None:
+        """Keep the host's facts no longer, so that it is asked the next time."""
+        with contextlib.suppress(OSError):
+            self._path(host).unlink()
 
     def _path(self, host: str) -> Path:
         return self._folder / f"{quote(host, safe='')}.json"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
     from orchestrator.fleet.host import Host
@@ -38,9 +40,23 @@ class Request:
         return " ".join(["orchestrate provision", *words, f"--limit {host}"])
 
     def login(self, host: Host) -> Host:
-        """The host with the variables by which it is logged in to for this time."""
-        given = {
-            "ansible_user": self.user,
-            "ansible_become_password": self.become_password,
-        }
-        return replace(host, vars={**host.vars, **{k: v for k, v in given.items() if v}})
+        """The host with the variables by which it is looked at before Ansible works on it.
+
+        Without sudo: whom deploys become may not be there yet. The root stays that of deploys.
+        """
+        spec = connection_spec(host)
+        owner = spec.become_user if spec.become else spec.user
+        given: dict[str, Any] = {"ansible_become": False}
+        if self.user:
+            given["ansible_user"] = self.user
+        if owner and owner != (self.user or spec.user):
+            given["orchestrate_root"] = _root_of(owner, spec.root)
+        return replace(host, vars={**host.vars, **given})
+
+
+def _root_of(owner: str, root: str) -> str:
+    """The root of another user's releases, whose home is where homes are."""
+    home = "/root" if owner == "root" else f"/home/{owner}"
+    if root:
+        return home + root[1:] if root.startswith("~") else root
+    return "/opt/orchestrate" if owner == "root" else f"{home}/.local/share/orchestrate"

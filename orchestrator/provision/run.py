@@ -18,12 +18,13 @@ from orchestrator.targets.commands import locked
 from orchestrator.targets.connection import connection_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from orchestrator.errors import OrchestrateError
     from orchestrator.fleet.facts import Facts
+    from orchestrator.fleet.facts_cache import FactsCache
     from orchestrator.fleet.host import Host
     from orchestrator.fleet.profile import Profile
     from orchestrator.fleet.project import Project
@@ -36,23 +37,21 @@ KEPT = "provision"  # below .orchestrate: what ansible-runner keeps of each run
 CACHE = "cache/katago"  # below .orchestrate: engines that were fetched for hosts
 COMMAND = "provision"
 # After these a host may be good for something else than before.
-WORKED_ON = frozenset(
-    {Status.PROVISIONED, Status.UNCHANGED, Status.REMOVED, Status.FAILED},
-)
+WORKED_ON = frozenset({Status.PROVISIONED, Status.UNCHANGED, Status.REMOVED, Status.FAILED})
 
 
 @dataclass
 class Provisioning:
     """One run on some hosts of a fleet project; use it once.
 
-    `groups` are the inventory's. `remember` is told the facts that were seen last.
+    `groups` are the inventory's; `cache` gets the facts that are seen last.
     """
 
     run: FleetRun
     project: Project
     groups: Mapping[str, tuple[str, ...]]
     request: Request
-    remember: Callable[[str, Facts], None]
+    cache: FactsCache
     _outcomes: dict[str, ProvisionOutcome] = field(default_factory=dict)
     _artifacts: str = ""
     _stopping: bool = False
@@ -157,20 +156,22 @@ class Provisioning:
             return None
 
     def _look_again(self, hosts: Sequence[Host]) -> None:
-        """Find out what the hosts are good for now, logging in as deploys do."""
-        after = [
-            self.request.login(host) if self.request.remove else host
-            for host in hosts
-            if self._outcomes[host.name].status in WORKED_ON
-        ]
+        """Find out what the hosts are good for now, logging in as deploys do.
+
+        Who deployed may be gone after `--remove`: what was known of the hosts is forgotten then.
+        """
+        after = [host for host in hosts if self._outcomes[host.name].status in WORKED_ON]
+        if self.request.remove:
+            for host in after:
+                self.cache.forget(host.name)
+            return
         survey = self.run.look_again(after)
         survey.close()
         for surveyed in survey.surveyed:
             host, facts = surveyed.task.host, surveyed.facts
-            self.remember(host.name, facts)
-            if not self.request.remove:
-                now = readiness(host, facts, self.groups, self.project.settings.profiles)
-                self._put(replace(self._outcomes[host.name], readiness=now))
+            self.cache.put(host.name, facts)
+            now = readiness(host, facts, self.groups, self.project.settings.profiles)
+            self._put(replace(self._outcomes[host.name], readiness=now))
         for failed in survey.failed:
             before = self._outcomes[failed.task.host.name]
             if before.error is None:
