@@ -1,6 +1,6 @@
 """A bare amd64 Debian, reached as `pi` who may use sudo: provisioned, deployed to, taken back.
 
-The tests are one story, in this order. The inventory's user, who deploys, is made by provisioning.
+The inventory's user, who deploys, is made by provisioning.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.project import FleetProject
     from tests.provision.bare_hosts import BareHost
 
-pytestmark = [pytest.mark.xdist_group("bare-amd64"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = "/srv/nets"
 PROVISION = ("provision", "--group", "servers", "--user", "pi")
@@ -49,14 +49,14 @@ class Server:
         return {name: told for name, told in found.items() if name.partition("/")[0] in KEPT}
 
 
-@pytest.fixture(scope="module")
-def server(bench, nets, tmp_path_factory) -> Iterator[Server]:
+@pytest.fixture
+def server(bench, nets, tmp_path) -> Iterator[Server]:
     host = bench.add("server-1", "x86_64", sudo="pi")
     wheels = wheelhouse("x86_64")
-    with index(wheels, tmp_path_factory.mktemp("index"), host.controller) as url:
+    with index(wheels, tmp_path / "index", host.controller) as url:
         host.here("/etc/pip.conf").write_text(f"[global]\ntrusted-host = {host.controller}\n")
         project = fleet_of(
-            tmp_path_factory.mktemp("project") / "fleet",
+            tmp_path / "fleet",
             {host: {}},
             "servers",
             orchestrate_model="net@v1",
@@ -69,12 +69,18 @@ def server(bench, nets, tmp_path_factory) -> Iterator[Server]:
         yield Server(host, project)
 
 
-@pytest.fixture(scope="module")
-def packages_before(server) -> set[str]:
-    return server.packages()
+def test_a_bare_server_runs_nets_goes_back_and_is_taken_back(server):
+    packages = server.packages()
+    becomes_ready(server)
+    assert server.packages() > packages
+    changes_nothing_the_second_time(server)
+    takes_nets_and_goes_back(server)
+    keeps_its_releases_when_provisioned_again(server)
+    gives_back_all_but_data(server, packages)
+    keeps_nothing_when_purged(server, packages)
 
 
-def test_a_bare_server_becomes_ready(server, packages_before):
+def becomes_ready(server: Server) -> None:
     said = server.project.run(*PROVISION)
 
     assert (said.code, said.document["outcome"]) == (0, "provisioned"), shown(said)
@@ -82,17 +88,16 @@ def test_a_bare_server_becomes_ready(server, packages_before):
     assert told["readiness"]["ready"], shown(said)
     assert server.root.stat().st_uid == int(server.host.run("id", "-u", DEPLOYER))
     assert server.root.joinpath("venv").stat().st_uid == 0
-    assert server.packages() > packages_before
 
 
-def test_the_second_time_nothing_changes(server):
+def changes_nothing_the_second_time(server: Server) -> None:
     said = server.project.run(*PROVISION)
 
     assert (said.code, said.statuses()) == (0, {"server-1": "unchanged"}), shown(said)
     assert said.hosts["server-1"]["changed"] == []
 
 
-def test_nets_are_deployed_and_go_back(server):
+def takes_nets_and_goes_back(server: Server) -> None:
     first = server.project.run("deploy", "--yes")
     assert (first.code, first.document["outcome"]) == (0, "deployed"), shown(first)
     assert first.hosts["server-1"]["verify"]["verdict"] == "pass"
@@ -107,7 +112,7 @@ def test_nets_are_deployed_and_go_back(server):
     assert server.root.joinpath("current").readlink() == release
 
 
-def test_provisioning_again_leaves_releases_alone(server):
+def keeps_its_releases_when_provisioned_again(server: Server) -> None:
     before = server.data()
     assert {name.partition("/")[0] for name in before} == set(KEPT)
 
@@ -117,7 +122,7 @@ def test_provisioning_again_leaves_releases_alone(server):
     assert server.data() == before
 
 
-def test_remove_takes_back_what_was_installed_and_leaves_data(server, packages_before):
+def gives_back_all_but_data(server: Server, packages: set[str]) -> None:
     before = server.data()
 
     predicted = server.project.run(*PROVISION, "--remove", "--check")
@@ -128,20 +133,20 @@ def test_remove_takes_back_what_was_installed_and_leaves_data(server, packages_b
     assert (said.code, said.statuses()) == (0, {"server-1": "removed"}), shown(said)
     assert server.data() == before
     assert {path.name for path in server.root.iterdir()} == set(KEPT)
-    assert server.packages() == packages_before
+    assert server.packages() == packages
     server.host.run("id", DEPLOYER)
 
     again = server.project.run(*PROVISION, "--remove")
     assert (again.code, again.statuses()) == (0, {"server-1": "unchanged"}), shown(again)
 
 
-def test_purge_leaves_nothing(server, packages_before):
+def keeps_nothing_when_purged(server: Server, packages: set[str]) -> None:
     said = server.project.run(*PROVISION, "--remove", "--purge", "--yes")
 
     assert (said.code, said.statuses()) == (0, {"server-1": "removed"}), shown(said)
     assert not server.root.exists()
     assert not server.host.here("/var/lib/orchestrate").exists()
-    assert server.packages() == packages_before
+    assert server.packages() == packages
     users = server.host.run("getent", "passwd")
     assert DEPLOYER not in users
     assert "pi:" in users

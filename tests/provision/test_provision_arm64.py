@@ -1,6 +1,6 @@
 """A bare aarch64 Debian that poses as a Raspberry Pi 4: from an SSH key to a release and back.
 
-The tests are one story, in this order. Every program on the host is an aarch64 one, run by QEMU.
+Every program on the host is an aarch64 one, run by QEMU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.project import FleetProject
     from tests.provision.bare_hosts import BareHost
 
-pytestmark = [pytest.mark.xdist_group("bare-arm64"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = f"/home/{DEPLOYER}/.local/share/orchestrate"
 AARCH64 = 183  # e_machine of an ELF file
@@ -37,11 +37,11 @@ class Pi:
         return self.host.here(ROOT)
 
 
-@pytest.fixture(scope="module")
-def pi(bench, nets, tmp_path_factory) -> Pi:
+@pytest.fixture
+def pi(bench, nets, tmp_path) -> Pi:
     host = bench.add("pi-1", "aarch64", board="raspberry-pi-4")
     project = fleet_of(
-        tmp_path_factory.mktemp("project") / "fleet",
+        tmp_path / "fleet",
         {host: {}},
         "pis",
         orchestrate_model="net@v1",
@@ -53,7 +53,16 @@ def pi(bench, nets, tmp_path_factory) -> Pi:
     return Pi(host, project)
 
 
-def test_a_bare_pi_becomes_ready(pi):
+def test_a_bare_pi_runs_nets_and_goes_back(pi):
+    becomes_ready(pi)
+    changes_nothing_the_second_time(pi)
+    tells_an_aarch64_machine_that_is_ready(pi)
+    has_a_net_verified_by_aarch64_programs(pi)
+    takes_a_new_version_and_goes_back(pi)
+    keeps_its_releases_when_provisioned_again(pi)
+
+
+def becomes_ready(pi: Pi) -> None:
     said = pi.project.run("provision", "--group", "pis", "--user", "root")
 
     assert (said.code, said.document["outcome"]) == (0, "provisioned"), shown(said)
@@ -63,7 +72,7 @@ def test_a_bare_pi_becomes_ready(pi):
     assert {"base", "onnxruntime"} <= {change["role"] for change in told["changed"]}
 
 
-def test_the_second_time_nothing_changes(pi):
+def changes_nothing_the_second_time(pi: Pi) -> None:
     before = snapshot(pi.root, inodes=True)
 
     said = pi.project.run("provision", "--group", "pis", "--user", "root")
@@ -73,7 +82,7 @@ def test_the_second_time_nothing_changes(pi):
     assert snapshot(pi.root, inodes=True) == before
 
 
-def test_facts_tell_an_aarch64_machine_that_is_ready(pi):
+def tells_an_aarch64_machine_that_is_ready(pi: Pi) -> None:
     said = pi.project.run("facts", "--refresh")
 
     (told,) = said.hosts.values()
@@ -83,7 +92,7 @@ def test_facts_tell_an_aarch64_machine_that_is_ready(pi):
     assert told["readiness"]["runs"] == ["onnx fp32"]
 
 
-def test_a_net_is_deployed_and_verified_by_aarch64_programs(pi):
+def has_a_net_verified_by_aarch64_programs(pi: Pi) -> None:
     said = pi.project.run("deploy", "--yes", "--group", "pis")
 
     assert (said.code, said.document["outcome"]) == (0, "deployed"), shown(said)
@@ -97,7 +106,7 @@ def test_a_net_is_deployed_and_verified_by_aarch64_programs(pi):
     assert pi.host.run(f"{ROOT}/venv/bin/python3", "-c", ask) == "aarch64\n"
 
 
-def test_a_new_version_comes_and_goes_back(pi):
+def takes_a_new_version_and_goes_back(pi: Pi) -> None:
     first = pi.root.joinpath("current").readlink()
 
     said = pi.project.run("deploy", "--yes", "--model", "net@v3")
@@ -110,7 +119,7 @@ def test_a_new_version_comes_and_goes_back(pi):
     assert pi.root.joinpath("current").readlink() == first
 
 
-def test_provisioning_again_leaves_releases_alone(pi):
+def keeps_its_releases_when_provisioned_again(pi: Pi) -> None:
     kept = ("store", "releases", "audit.log", "current")
     before = {
         name: told

@@ -7,7 +7,7 @@ import pytest
 from tests.provision.conftest import disk, fleet_of
 from tests.provision.wheels import wheelhouse
 
-pytestmark = [pytest.mark.xdist_group("bare-check"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_check_predicts_and_changes_nothing(bench, tmp_path):
