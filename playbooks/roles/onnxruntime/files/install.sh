@@ -49,6 +49,11 @@ fi
   --only-binary :all: --no-compile "$@" -r "$new/requirements.txt"
 unset PYTHONPATH
 
+# ONNX Runtime since 1.29 tells Microsoft which nets it loads, unless this is set.
+for packages in "$new"/lib/python3*/site-packages; do
+  printf 'import os; os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")\n' >"$packages/no-telemetry.pth"
+done
+
 status=0
 said=$("$new/bin/python3" -c 'import numpy, onnxruntime' 2>&1) || status=$?
 [ $status -le 128 ] || said="it was killed by signal $((status - 128))"
