@@ -1,8 +1,10 @@
 # Follows record.sh. Wants $really and $purge, each yes or no. Prints what went or would go
-# (`orchestrate:removed=`) and what has to stay, since others need it (`orchestrate:kept=`).
+# (`orchestrate:removed=`) and what has to stay, since others, or this login, need it
+# (`orchestrate:kept=`).
 # shellcheck shell=sh disable=SC2154
 [ -e "$state/packages" ] || [ -e "$state/packages.before" ] || exit 0
-export DEBIAN_FRONTEND=noninteractive
+# Without sudo we are root by ourselves: its package need not fear that nobody can become root.
+export DEBIAN_FRONTEND=noninteractive SUDO_FORCE_REMOVE=yes
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 one_line() { tr '\n' ' ' <"$1" | sed 's/ $//'; }
@@ -14,10 +16,14 @@ fi
 installed_packages >"$work/installed"
 sort -u "$state/packages" 2>/dev/null | comm -12 - "$work/installed" >"$work/ours"
 
+# Whoever came by sudo needs it for what follows.
+by_sudo=${SUDO_USER:+sudo}
+grep -vx "${by_sudo:--}" "$work/ours" >"$work/free"
+
 # What would apt remove, if ours and only ours were there for the sake of others? Those that nobody
 # needs, neither what was there before nor what came later.
 architecture=$(dpkg --print-architecture)
-sed "s/.*/Package: &\nArchitecture: $architecture\nAuto-Installed: 1\n/" "$work/ours" >"$work/states"
+sed "s/.*/Package: &\nArchitecture: $architecture\nAuto-Installed: 1\n/" "$work/free" >"$work/states"
 apt-get -s -o Dir::State::extended_states="$work/states" \
   -o APT::AutoRemove::RecommendsImportant=false -o APT::AutoRemove::SuggestsImportant=false \
   autoremove >"$work/simulated" || exit 1
@@ -29,7 +35,7 @@ if [ "$really" = yes ]; then
     set -- remove
     [ "$purge" = no ] || set -- remove --purge
     # shellcheck disable=SC2046 # one word a name
-    apt-get -y -q "$@" $(cat "$work/going") || exit 1
+    apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" $(cat "$work/going") || exit 1
   fi
   if [ -s "$work/kept" ]; then
     cat "$work/kept" >"$state/packages"
