@@ -86,6 +86,6 @@ nvidia_display() {
 }
 yes_if nvidia nvidia_display
 yes_if python test -x /usr/bin/python3
-yes_if python_apt test -e /usr/share/doc/python3-apt
+yes_if python_apt test -e /usr/lib/python3/dist-packages/apt
 yes_if sudo has sudo
 yes_if systemd test -d /run/systemd/system
