@@ -33,8 +33,12 @@ _SAYS_NOTHING = re.compile(
     r"module failure.*|task failed|module result deserialization failed.*)?\.?",
     re.IGNORECASE | re.DOTALL,
 )
-_PREFIX = re.compile(r"^(Task failed: |Module failed: |Action failed: |ERROR: |fatal: |E: )+")
+_PREFIX = re.compile(
+    r"^(Task failed: |Module failed: |Action failed: |'\S*apt-get .*' failed: |"
+    r"ERROR: |fatal: |E: )+"
+)
 _NO_CONNECTION = "Failed to connect to the host via ssh: "
+_HUNG_UP = re.compile(r"(Shared c|C)onnection to \S+ closed\.")
 _COMPLAINT = re.compile(r"error|^E: ", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(?P<cause>.+)$", re.MULTILINE)
@@ -155,7 +159,8 @@ def cause_of(result: Mapping[str, Any]) -> str:
     if not _SAYS_NOTHING.fullmatch(message.strip()):
         return _short(message)
     for source in ("stderr", "module_stderr", "stdout", "module_stdout"):
-        lines = [line for line in str(result.get(source) or "").splitlines() if line.strip()]
+        said = map(str.strip, str(result.get(source) or "").splitlines())
+        lines = [line for line in said if line and not _HUNG_UP.fullmatch(line)]
         if lines:
             return _short(next(filter(_COMPLAINT.search, reversed(lines)), lines[-1]))
     status = result.get("rc")

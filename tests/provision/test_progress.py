@@ -133,6 +133,18 @@ def test_a_host_that_the_playbook_is_not_for_is_not_done():
         ),
         ({"msg": "", "stdout": "out of space"}, "out of space"),
         (
+            {
+                "msg": "non-zero return code",
+                "stdout": "Failed to stop it.\r\n",
+                "stderr": "Shared connection to 192.0.2.1 closed.\r\n",
+            },
+            "Failed to stop it.",
+        ),
+        (
+            {"msg": "'/usr/bin/apt-get -y install 'a=1' -o b=no' failed: E: Failed to fetch x"},
+            "Failed to fetch x",
+        ),
+        (
             {"msg": "MODULE FAILURE\nsee stdout", "module_stderr": "Traceback\nOSError: x"},
             "OSError: x",
         ),
