@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,17 +12,20 @@ if TYPE_CHECKING:
 
 MASK = "********"
 SHORTEST = 3  # what is shorter would mask half of every text
+# What may be secret in a URL: the password, or a token in the place of the user.
+_IN_URL = re.compile(r"https?://(?:[^/@:\s]*:)?([^/@:\s]+)@")
 
 
 def of_hosts(hosts: Iterable[Host], *more: str) -> frozenset[str]:
-    """The passwords that stand in the hosts' variables, and `more`."""
+    """The passwords that stand in the hosts' variables, also in URLs, and `more`."""
+    given = [(name, value) for host in hosts for name, value in host.vars.items()]
     found = {
         str(value)
-        for host in hosts
-        for name, value in host.vars.items()
+        for name, value in given
         if "pass" in name and isinstance(value, (str, int)) and not isinstance(value, bool)
     }
-    return frozenset(secret for secret in {*found, *more} if len(secret) >= SHORTEST)
+    in_urls = {secret for _, value in given for secret in _IN_URL.findall(str(value))}
+    return frozenset(secret for secret in {*found, *in_urls, *more} if len(secret) >= SHORTEST)
 
 
 def mask(document: dict[str, Any], secrets: Iterable[str]) -> None:

@@ -25,6 +25,19 @@ def test_the_passwords_of_hosts_and_what_was_typed():
     assert secrets.of_hosts([host], "typed", "") == {"hunter2", "123456", "typed"}
 
 
+def test_what_is_secret_in_urls():
+    host = Host(
+        "pi-1",
+        vars={
+            "onnxruntime_index_url": "https://me:hunter2@example.com/simple",
+            "katago_source": "https://t0ken@example.com/katago.zip",
+            "orchestrate_docker_host": "ssh://pi@example.com",
+            "onnxruntime_extra_index_url": "https://example.com/a@b",
+        },
+    )
+    assert secrets.of_hosts([host]) == {"hunter2", "t0ken"}
+
+
 def test_secrets_are_masked_in_texts_keys_lists_and_numbers():
     document = {
         "stdout": "sudo: hunter2 is wrong",
