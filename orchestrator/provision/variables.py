@@ -5,6 +5,7 @@ These are the names that `playbooks/README.md` explains.
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # The engine kinds that a role brings.
 ENGINES = ("katago", "onnxruntime")
-UNIT = "orchestrate.service"
+SERVICE = "orchestrate"  # the unit's name, where service_name gives no other
 
 
 def of_host(host: Host, spec: ConnectionSpec, profile: Profile | None) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def of_host(host: Host, spec: ConnectionSpec, profile: Profile | None) -> dict[s
         "host_root": spec.root,
         "host_become": spec.become and not spec.become_password,
         "provision_engines": _engines(profile),
-        "service_enabled": profile is not None and UNIT in profile.service.activate,
+        "service_enabled": _restarts(profile, str(host.vars.get("service_name") or SERVICE)),
     }
     return {n: v for n, v in told.items() if n not in host.vars} | _connection(spec)
 
@@ -106,6 +107,13 @@ def check_users(hosts: Sequence[Host], user: str | None) -> None:
             "in for deploys",
             hint="Set ansible_user in the inventory; the user is made where it does not exist.",
         )
+
+
+def _restarts(profile: Profile | None, unit: str) -> bool:
+    """Whether a switch restarts the unit, named with or without its `.service`."""
+    named = rf"(?<![\w.@-]){re.escape(unit)}(\.service)?(?![\w.@-])"
+    command = profile.service.activate if profile is not None else ""
+    return "systemctl" in command and re.search(named, command) is not None
 
 
 def _engines(profile: Profile | None) -> list[str]:

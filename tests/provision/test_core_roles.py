@@ -198,9 +198,9 @@ def test_the_owner_may_restart_the_service_and_nothing_else(tmp_path, services):
     who, _, commands = rule.splitlines()[-1].partition(" NOPASSWD: ")
     assert who == "daemon ALL=(root)"
     assert {command.partition(" ")[2] for command in commands.split(", ")} == {
-        "restart orchestrate.service",
-        "start orchestrate.service",
-        "stop orchestrate.service",
+        f"{verb} {unit}"
+        for verb in ("restart", "start", "stop")
+        for unit in ("orchestrate", "orchestrate.service")
     }
 
 

@@ -73,15 +73,21 @@ def test_the_engines_that_the_profile_can_use(of, engines):
 
 
 @pytest.mark.parametrize(
-    ("activate", "enabled"),
+    ("activate", "name", "enabled"),
     [
-        ("", False),
-        ("systemctl restart another.service", False),
-        ("sudo systemctl restart orchestrate.service", True),
+        ("", None, False),
+        ("systemctl restart another.service", None, False),
+        ("systemctl restart orchestrate-other", None, False),
+        ("./orchestrate restart", None, False),
+        ("sudo systemctl restart orchestrate.service", None, True),
+        ("sudo systemctl restart orchestrate", None, True),
+        ("sudo systemctl restart orchestrate", "nets", False),
+        ("sudo systemctl restart nets && true", "nets", True),
     ],
 )
-def test_the_service_that_the_profile_restarts(activate, enabled):
-    assert told({}, profile("onnx", activate=activate))["service_enabled"] is enabled
+def test_the_service_that_the_profile_restarts(activate, name, enabled):
+    named = {"service_name": name} if name else {}
+    assert told(named, profile("onnx", activate=activate))["service_enabled"] is enabled
 
 
 def test_what_the_inventory_says_wins():
