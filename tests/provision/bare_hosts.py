@@ -2,7 +2,7 @@
 
     with Bench(tmp_path) as bench:
         host = bench.add("pi", "aarch64", board="raspberry-pi-4")
-        write_inventory(bench.inventory())
+        write_inventory({"all": {"hosts": {host.name: host.inventory_vars()}}})
 
 A host is a Debian root (`roots.py`) under an overlay, in namespaces of its own, with Debian's own
 sshd as its first process and a link to this machine as its only network. An aarch64 host runs
@@ -56,7 +56,6 @@ hostname "$name"
 ip link set lo up
 ip address add "$address" dev eth0
 ip link set eth0 up
-mount --make-rprivate /
 mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" overlay "$root"
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -89,7 +88,8 @@ class BareHost:
 
     `sudo` names a user who may use sudo, with `password` or, when that is empty, without one.
     `board` is a sample of tests/fleet/samples that it poses as. `files` are texts by path. `space`
-    limits its disk, as `64m` does. `python` False takes Python off.
+    limits its disk, as `64m` does, and that disk is gone when it stops. `python` False takes
+    Python off.
     """
 
     name: str
@@ -203,6 +203,8 @@ class BareHost:
         if self.process.stdout.readline() != "namespaces\n":
             self.stop()
             missing(f"namespaces for bare hosts are not permitted here: {self.log[-500:]}")
+        if self.space:  # its namespace has the mount
+            subprocess.run(["umount", "--lazy", self.folder / "disk"], check=True)
         self._plug_in()
         self.process.stdin.write("go\n")
         self.process.stdin.close()
@@ -234,8 +236,6 @@ class BareHost:
     def scrap(self) -> None:
         """Switch it off for good: its disk is gone."""
         self.stop()
-        if self.space:
-            subprocess.run(["umount", "--lazy", self.folder / "disk"], check=False)
         shutil.rmtree(self.folder / "disk", ignore_errors=True)
 
     def run(self, *command: str) -> str:

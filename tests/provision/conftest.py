@@ -48,6 +48,8 @@ def fleet_of(
         }
     }
     project = FleetProject(folder, inventory)
+    # Emulated hosts answer slowly where other tests run beside them.
+    project.settings |= {"connect_timeout": 60, "command_timeout": 300}
     for name in ("raspberry-pi", "cpu"):
         profile = project.settings["profiles"][name]
         profile["artifacts"] = [{"format": "onnx", "precision": "fp32"}]

@@ -23,10 +23,13 @@ def sound(bench):
 def project(bench, sound, tmp_path_factory):
     """Hosts that fail in one way each, and one that does not."""
     hosts = {
-        sound: {"katago_source": ""},
+        sound: {"provision_engines": []},
         bench.add("no-package", "x86_64"): {"base_packages": ["no-such-package"]},
-        bench.add("wrong-digest", "x86_64"): {"katago_sha256": "0" * 64},
-        bench.add("full", "x86_64", space="96m"): {"katago_source": ""},
+        bench.add("wrong-digest", "x86_64"): {
+            "provision_engines": ["katago"],
+            "katago_sha256": "0" * 64,
+        },
+        bench.add("full", "x86_64", space="96m"): {"provision_engines": ["onnxruntime"]},
         bench.add("alpine", "x86_64", files={"/usr/lib/os-release": ALPINE}): {},
     }
     project = fleet_of(
