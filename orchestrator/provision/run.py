@@ -62,6 +62,7 @@ class Provisioning:
         playbook = playbooks.find(self.project, name)
         playbooks.check_tags(playbook, self.request.tags)
         variables.check_users(hosts, self.request.user)
+        variables.check_passwords(hosts, self.request)
         survey = self.run.survey([self.request.login(host) for host in hosts])
         survey.close()
         surveyed = {each.task.host.name: each for each in survey.surveyed}

@@ -109,6 +109,17 @@ def check_users(hosts: Sequence[Host], user: str | None) -> None:
         )
 
 
+def check_passwords(hosts: Sequence[Host], request: Request) -> None:
+    """Raise InventoryError where a password was typed for `user`, and Ansible would not take it."""
+    those = [host.name for host in hosts if connection_spec(host).become_password]
+    if request.user and request.become_password and those:
+        raise InventoryError(
+            f"{names(those)}: the inventory has a password for sudo, which Ansible takes instead "
+            f"of the one that was typed for {request.user}",
+            hint="Take ansible_become_password out of the inventory for this time.",
+        )
+
+
 def _restarts(profile: Profile | None, unit: str) -> bool:
     """Whether a switch restarts the unit, named with or without its `.service`."""
     named = rf"(?<![\w.@-]){re.escape(unit)}(\.service)?(?![\w.@-])"

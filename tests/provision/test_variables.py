@@ -110,3 +110,12 @@ def test_a_user_for_this_time_needs_one_for_later():
     variables.check_users(hosts, None)
     with pytest.raises(InventoryError, match=r"^pi-2: --user pi is for this time"):
         variables.check_users(hosts, "pi")
+
+
+def test_a_typed_password_that_ansible_would_not_take_is_refused():
+    hosts = [Host("pi-1", vars={"ansible_become_pass": "of-deploys"}), Host("pi-2")]
+    variables.check_passwords(hosts, Request(user="pi"))
+    variables.check_passwords(hosts, Request(become_password="typed"))
+    variables.check_passwords(hosts[1:], Request(user="pi", become_password="typed"))
+    with pytest.raises(InventoryError, match=r"^pi-1: the inventory has a password for sudo"):
+        variables.check_passwords(hosts, Request(user="pi", become_password="typed"))
