@@ -31,6 +31,7 @@ case $root in
   '~') root=$home ;;
   '~/'*) root=$home/${root#'~/'} ;;
 esac
+root=${root%/}
 
 say uid "$(id -u)"
 say user "$user"
