@@ -18,7 +18,6 @@ done
 say groups "$found"
 
 say root "$(stat -L -c '%U %a %F' "$root" 2>/dev/null)"
-say bin "$(stat -L -c '%U %a %F' "$root/bin" 2>/dev/null)"
 
 if [ -x /usr/sbin/visudo ]; then say sudo yes; else say sudo no; fi
 say rule "$(grep -v '^#' /etc/sudoers.d/orchestrate 2>/dev/null)"

@@ -1,10 +1,9 @@
-# Puts the program that lies at $root/katago.part into $root/katago/$name, unpacked; or finds the one
-# that the package $package brought. Prints where it is, what it computes with and which libraries it
+# Puts the program $part into $root/katago/$name, unpacked; or finds the one that the package $package
+# brought. Prints where it is, what it computes with and which libraries it
 # lacks, one `orchestrate:KEY=VALUE` a line.
 # shellcheck shell=sh disable=SC2154
 set -eu
 umask 022
-part=$root/katago.part
 folder=$root/katago/$name
 say() { printf 'orchestrate:%s=%s\n' "$1" "$2"; }
 complain() {
@@ -32,10 +31,10 @@ unpacked=
 unpack() {
   rm -rf "$folder"
   mkdir -p "$folder"
-  trap 'rm -f "$part"; [ -n "$unpacked" ] || rm -rf "$folder"; rmdir "$root/katago" 2>/dev/null || true' EXIT
+  trap '[ -n "$unpacked" ] || rm -rf "$folder"; rmdir "$root/katago" 2>/dev/null || true' EXIT
   trap 'exit 1' HUP INT TERM
   refuse_other_machines "$part"
-  mv "$part" "$folder/katago"
+  cp "$part" "$folder/katago"
   chmod 755 "$folder/katago"
   program=$folder/katago
   if [ "$(bytes "$program" 8 2)" = 4149 ]; then

@@ -9,7 +9,7 @@ take() {
 case $(readlink "$root/bin/katago") in
   "$root"/katago/* | /usr/*) take "$root/bin/katago" ;;
 esac
-for path in "$root/katago" "$root/katago.part" "$root/bin/katago.new"; do
+for path in "$root/katago" /var/lib/orchestrate.katago "$root/bin/katago.new"; do
   if [ -e "$path" ] || [ -L "$path" ]; then take "$path"; fi
 done
 [ "$really" = no ] || [ -z "$removed" ] || rmdir "$root/bin" 2>/dev/null

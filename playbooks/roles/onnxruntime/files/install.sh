@@ -1,6 +1,6 @@
 # Makes ROOT/venv of the requirements that come on stdin: a new one is made beside it, proven, and
 # then takes its place, so that a failure leaves the old one as it was. Wants $root and $python; the
-# arguments are options for pip. Wheels may lie in ROOT/venv.wheels.tar, which goes in any case.
+# arguments are options for pip. File descriptor 8 is an archive of wheels, or empty.
 # shellcheck shell=sh disable=SC2154
 set -eu
 umask 022
@@ -9,8 +9,7 @@ complain() {
   exit 1
 }
 new=$root/venv.new
-wheels=$root/venv.wheels.tar
-trap 'rm -rf "$new" "$wheels"' EXIT
+trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 exec 9<"$root"
 flock -w 600 9 || complain "another installation has been going on in $root for ten minutes"
@@ -23,10 +22,9 @@ mkdir "$new"
 cat >"$new/requirements.txt"
 export TMPDIR="$new/tmp"
 mkdir "$TMPDIR"
-if [ -e "$wheels" ]; then
+if [ -s /dev/fd/8 ]; then
   mkdir "$TMPDIR/wheels"
-  tar -C "$TMPDIR/wheels" -xf "$wheels"
-  rm -f "$wheels"
+  tar -C "$TMPDIR/wheels" -xf - <&8
   set -- "$@" --no-index --find-links "$TMPDIR/wheels"
 fi
 pip=

@@ -2,7 +2,7 @@
 # goes. A virtual environment that somebody else made stays. Needs a POSIX shell.
 # shellcheck shell=sh disable=SC2154
 removed=
-for path in "$root/venv" "$root/venv.new" "$root/venv.old" "$root/venv.wheels.tar"; do
+for path in "$root/venv" "$root/venv.new" "$root/venv.old" /var/lib/orchestrate.wheels.tar; do
   [ -e "$path" ] || continue
   [ "$path" != "$root/venv" ] || [ -e "$path/requirements.txt" ] || continue
   [ "$really" = no ] || rm -rf "$path" || exit 1
