@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from orchestrator.provision.progress import Step
 
 KEPT_RUNS = 20
+_AT_WORK = 60  # seconds in which a run that is at work has read an event
 # What is kept of a run: what changed something, failed, or sums up.
 _KEPT = frozenset({"runner_on_failed", "runner_on_unreachable", "playbook_on_stats"})
+# As shells say it of a process that SIGKILL ended; ansible-runner has no status for one.
+_KILLED = 137
 _PROMPT = r"BECOME password.*:\s*?$"
 
 
@@ -90,6 +94,8 @@ def run(
         Path(runner_config.artifact_dir, "command").unlink(missing_ok=True)
 
     kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in kept.iterdir():
+        _tidy(folder, older=_AT_WORK)
     with tempfile.TemporaryDirectory(prefix="orchestrate-provision-") as scratch:
         folder = Path(scratch)
         added = folder / "inventory"
@@ -121,7 +127,7 @@ def run(
             )
         finally:
             _tidy(kept / run)
-    code = int(ended.rc)
+    code = _KILLED if ended.rc is None else int(ended.rc)
     if code and not stopped() and not any(told.last for told in progress.hosts.values()):
         _refused(playbook, progress)
     return Ended(code, progress)
@@ -159,6 +165,8 @@ def _environment(playbook: Playbook, programs: Path) -> dict[str, str]:
         "ANSIBLE_INTERPRETER_PYTHON": "auto_silent",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
+        # ansible-runner's own callback is built upon this one.
+        "ANSIBLE_STDOUT_CALLBACK": "default",
     }
     if "ANSIBLE_CONFIG" not in os.environ:
         config = program.working_folder(playbook.inventory) / "ansible.cfg"
@@ -190,9 +198,11 @@ def _worth_keeping(event: Mapping[str, Any]) -> bool:
     return bool(changed) or event.get("event") in _KEPT
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what a run that was stopped left of events that nobody masked."""
+def _tidy(folder: Path, *, older: float = 0) -> None:
+    """Remove what a run that was stopped left of events that nobody masked, `older` seconds ago."""
     for path in folder.glob("job_events/*-partial.json"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= older:
+                path.unlink()
     with contextlib.suppress(OSError):
         (folder / "command").unlink(missing_ok=True)

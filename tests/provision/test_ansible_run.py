@@ -138,6 +138,35 @@ def test_a_stopped_run_ends_ansible_at_once(play, tmp_path):
     assert ended.progress.hosts["here"].last.task == "Sleep"
 
 
+def test_an_ansible_that_was_killed_has_ended_early(play):
+    kill = """p=$$
+        while [ "$p" -gt 1 ]; do
+            if grep -qa ansible-playbook /proc/$p/cmdline; then its=$p; fi
+            p=$(ps -o ppid= -p $p | tr -d ' ')
+        done
+        kill -9 $its"""
+    ended, _ = play([command("sh", "-c", kill, name="Kill")])
+    assert ended.code == 137
+    assert not ended.progress.hosts["here"].done
+    assert ended.progress.hosts["here"].last.task == "Kill"
+
+
+def test_what_a_killed_run_left_of_events_is_gone_after_the_next(play, tmp_path):
+    left = tmp_path / "kept" / "killed" / "job_events" / "1-partial.json"
+    left.parent.mkdir(parents=True)
+    left.write_text(PASSWORD)
+    os.utime(left, (0, 0))
+    play([debug("x")])
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("callback", ["yaml", "json", "minimal", "no_such_callback"])
+def test_the_operators_choice_of_output_does_not_matter(play, monkeypatch, callback):
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", callback)
+    ended, _ = play([debug("heard")])
+    assert ended.progress.hosts["here"].advice == ["heard"]
+
+
 @pytest.mark.parametrize(
     ("playbook", "cause"),
     [
