@@ -168,6 +168,7 @@ def _environment(playbook: Playbook, programs: Path) -> dict[str, str]:
         # ansible-runner's own callback is built upon this one.
         "ANSIBLE_STDOUT_CALLBACK": "default",
     }
+    told |= program.locale()
     if "ANSIBLE_CONFIG" not in os.environ:
         config = program.working_folder(playbook.inventory) / "ansible.cfg"
         if config.is_file():

@@ -167,6 +167,12 @@ def test_the_operators_choice_of_output_does_not_matter(play, monkeypatch, callb
     assert ended.progress.hosts["here"].advice == ["heard"]
 
 
+def test_ansible_runs_in_any_locale(play, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    ended, _ = play([debug("Grüße")])
+    assert ended.progress.hosts["here"].advice == ["Grüße"]
+
+
 @pytest.mark.parametrize(
     ("playbook", "cause"),
     [

@@ -72,7 +72,8 @@ def _run(program: str, arguments: list[str], path: Path) -> str:
             private_data_dir=scratch,
             host_cwd=str(working_folder(path)),
             input_fd=no_input,
-            envvars={
+            envvars=locale()
+            | {
                 "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
                 "ANSIBLE_NOCOLOR": "true",
                 "ANSIBLE_DEPRECATION_WARNINGS": "false",
@@ -90,6 +91,12 @@ def _run(program: str, arguments: list[str], path: Path) -> str:
         message = f"{path}: {Path(program).name} cannot read it: {cause}"
         hint = f"Run: ansible-inventory --list -i {path}"
     raise InventoryError(message, hint=hint)
+
+
+def locale() -> dict[str, str]:
+    """What Ansible needs in its environment: it starts in locales of UTF-8 only."""
+    chosen = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    return {} if re.search(r"utf-?8", chosen, re.IGNORECASE) else {"LC_ALL": "C.UTF-8"}
 
 
 def working_folder(path: Path) -> Path:
