@@ -77,6 +77,8 @@ def _run(program: str, arguments: list[str], path: Path) -> str:
                 "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
                 "ANSIBLE_NOCOLOR": "true",
                 "ANSIBLE_DEPRECATION_WARNINGS": "false",
+                # The operator's log would get what was decrypted.
+                "ANSIBLE_LOG_PATH": str(Path(scratch) / "log"),
             },
             quiet=True,
             timeout=_TIMEOUT,
