@@ -110,10 +110,10 @@ def test_encrypted_values_and_files(tmp_path, vault):
 def test_the_operators_log_gets_nothing_that_was_decrypted(tmp_path, vault):
     with (tmp_path / "ansible.cfg").open("a") as config:
         config.write(f"log_path = {tmp_path / 'ansible.log'}\n")
-    (tmp_path / "hosts").write_text("pi-1\n")
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {pi-1: }}\n")
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "all.yml").write_text(vault("token: s3cret\n"))
-    assert inventory.load(tmp_path).hosts["pi-1"].vars["token"] == "s3cret"
+    assert inventory.load(tmp_path / "hosts.yml").hosts["pi-1"].vars["token"] == "s3cret"
     log = tmp_path / "ansible.log"
     assert not log.exists() or "s3cret" not in log.read_text()
 
