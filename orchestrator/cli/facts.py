@@ -93,9 +93,8 @@ def show(
     rows = table(
         *("host", "class", "board or GPU", "cpu", "RAM", "disk", "engines", "serves", "heat")
     )
-    for name, error in failed.items():
-        told = one_line(error.message, error.hint)
-        rows.add_row(Text(name, "bold"), Text("?", "magenta"), Text(told), *[""] * 6)
+    for name in failed:
+        rows.add_row(Text(name, "bold"), Text("?", "magenta"), *[""] * 7)
     for name, facts in known.items():
         rows.add_row(
             Text(name, "bold"),
@@ -109,6 +108,10 @@ def show(
             heat(facts),
         )
     console.print(rows)
+    for name, error in failed.items():
+        told = one_line(error.message, error.hint)
+        named = told if told.startswith(name) else f"{name}: {told}"
+        console.print(Text(named, "magenta"), soft_wrap=True)
     for name, facts in known.items():
         if facts.docker_engine.version:
             console.print(Text(f"{name}: {docker_engine(facts.docker_engine)}"))

@@ -126,7 +126,10 @@ def sure(hosts: Sequence[Host]) -> None:
     from orchestrator.cli.common import confirm
 
     told = names([host.name for host in hosts])
-    confirm(f"Delete all releases, the store and the audit log on {told}?")
+    confirm(
+        "Delete all releases, the store, the audit log and the users that provisioning made "
+        f"on {told}?"
+    )
 
 
 def asked_password() -> str:

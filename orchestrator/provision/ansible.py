@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.provision.progress import Step
 
 KEPT_RUNS = 20
+_PATIENCE = 5  # seconds that a connection gets to end
 _AT_WORK = 60  # seconds in which a run that is at work has read an event
 # What is kept of a run: what changed something, failed, or sums up.
 _KEPT = frozenset({"runner_on_failed", "runner_on_unreachable", "playbook_on_stats"})
@@ -127,6 +129,7 @@ def run(
             )
         finally:
             _tidy(kept / run)
+            _disconnect(folder / "ssh")
     code = _KILLED if ended.rc is None else int(ended.rc)
     if code and not stopped() and not any(told.last for told in progress.hosts.values()):
         _refused(playbook, progress)
@@ -197,6 +200,14 @@ def _worth_keeping(event: Mapping[str, Any]) -> bool:
     data = event.get("event_data") or {}
     changed = event.get("event") == "runner_on_ok" and (data.get("res") or {}).get("changed")
     return bool(changed) or event.get("event") in _KEPT
+
+
+def _disconnect(folder: Path) -> None:
+    """End the connections that ssh keeps open for the next task: nobody is logged in any more."""
+    for socket in folder.glob("*"):
+        command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "--", "host"]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
 
 
 def _tidy(folder: Path, *, older: float = 0) -> None:

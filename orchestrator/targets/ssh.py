@@ -36,6 +36,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 # AES-GCM first: one pass in OpenSSL for cipher and MAC, where CTR needs an HMAC beside it.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _TRIES = 4
+_FIRST = "orchestrate provision --user NAME"
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 
 
@@ -348,9 +349,11 @@ def explain(
     if isinstance(exc, paramiko.AuthenticationException) or "authentication" in str(exc):
         user = jump.user if jump else spec.user or "of the ssh config"
         named = "the user in orchestrate_docker_host" if spec.docker_host else "ansible_user"
+        new = f"; on a machine that nobody has set up yet: {_FIRST} --limit {spec.name}"
         return AuthError(
             f"{where}: user '{user}' was refused: {exc}",
-            hint=f"Check {named} and ansible_ssh_private_key_file; try: {ssh} -v",
+            hint=f"Check {named} and ansible_ssh_private_key_file; try: {ssh} -v"
+            + ("" if jump or spec.docker_host else new),
         )
     named = (
         "is orchestrate_docker_host" if spec.docker_host else "are ansible_host and ansible_port"

@@ -10,6 +10,7 @@ from orchestrator.provision import ansible, variables
 from orchestrator.provision.ansible import Playbook
 from orchestrator.provision.request import Request
 from orchestrator.targets.connection import connection_spec
+from tests.waiting import wait_until
 
 RAW = [{"name": "Say something", "ansible.builtin.raw": "echo"}]
 
@@ -61,6 +62,7 @@ def test_a_host_behind_two_jump_hosts_that_only_its_own_known_hosts_knows(
     assert told.done
     assert first.log.count("Accepted publickey") == 1
     assert second.log.count("Accepted publickey") == 1
+    wait_until(lambda: not host.processes(), "nobody is logged in any more", seconds=10)
 
 
 def test_a_host_key_that_is_not_known_is_refused_whatever_the_settings_say(
