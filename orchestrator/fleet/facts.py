@@ -159,6 +159,8 @@ class Facts:
     """Everything known of a host; an empty string or tuple means it is not there.
 
     `tensorrt` and `tensorrt_rtx` are two libraries, which do not read each other's engines.
+    `units` are the services that systemd finds in /etc/systemd/system, as `orchestrate.service`,
+    without masked ones; those of packages are elsewhere.
     `clock` is the host's own time in seconds since the epoch (0 when unknown); `warnings` are
     sentences on what did not answer, so that a missing GPU is not taken for no GPU.
     """
@@ -181,6 +183,7 @@ class Facts:
     docker_engine: DockerEngine = field(default_factory=DockerEngine)
     python: Python = field(default_factory=Python)
     katago: Katago = field(default_factory=Katago)
+    units: tuple[str, ...] = ()
     thermal: Thermal = field(default_factory=Thermal)
     load: Load = field(default_factory=Load)
     hardware_class: str = ""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import time
+from dataclasses import fields
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from orchestrator.files import write_atomically
+from orchestrator.fleet.facts import Facts
 from orchestrator.fleet.probe import from_dict, to_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from orchestrator.fleet.facts import Facts
 
 _FORMAT = 1
 _LOG = logging.getLogger(__name__)
@@ -30,12 +31,17 @@ class FactsCache:
         self._writable = True
 
     def get(self, host: str) -> tuple[Facts, float] | None:
-        """The host's facts and their age in seconds; None when there are none to be read."""
+        """The host's facts and their age in seconds; None when there are none to be read.
+
+        Facts that were kept when less was asked are infinitely old.
+        """
         try:
             document = json.loads(self._path(host).read_text(encoding="utf-8"))
             if document["format"] != _FORMAT or document["host"] != host:
                 return None
-            return from_dict(document["facts"]), max(0.0, time.time() - float(document["probed"]))
+            facts, age = from_dict(document["facts"]), time.time() - float(document["probed"])
+            whole = document["facts"].keys() >= {field.name for field in fields(Facts)}
+            return facts, max(0.0, age) if whole else math.inf
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 

@@ -43,6 +43,7 @@ from orchestrator.fleet.probe_software import (
     python,
     tensorrt,
     tensorrt_rtx,
+    units,
     warnings,
 )
 
@@ -83,6 +84,7 @@ def parse(text: str) -> Facts:
         docker=docker(output),
         python=python(output),
         katago=katago(output),
+        units=units(output),
         thermal=thermal(output),
         load=load(output),
         clock=integer(output.first("clock")),

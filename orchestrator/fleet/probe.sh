@@ -121,6 +121,13 @@ probe() (
     done
   }
 
+  # Services of the host's own; one that is masked is a link to /dev/null, and is not told.
+  units() {
+    for unit in "$sys"/etc/systemd/system/*.service; do
+      [ -f "$unit" ] && printf 'unit=%s\n' "${unit##*/}"
+    done
+  }
+
   # Distributions below a folder, without starting Python: NAME-VERSION.dist-info or .egg-info.
   packages_below() {
     for info in "$1"/onnxruntime*-info "$1"/numpy-*-info "$1"/tensorrt_rtx*-info; do
@@ -271,6 +278,7 @@ if spec and spec.origin:
     [ -r "$sys/proc/sys/kernel/arch" ] || tell uname "$(exec uname -s -r -m)"
     disk
     libc
+    units
     sensors
     software
   fi

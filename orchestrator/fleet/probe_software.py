@@ -94,6 +94,11 @@ def python(output: ProbeOutput) -> Python:
     )
 
 
+def units(output: ProbeOutput) -> tuple[str, ...]:
+    """The services in /etc/systemd/system, by name."""
+    return tuple(sorted(set(output.lines("unit"))))
+
+
 def _packages(output: ProbeOutput) -> dict[str, str]:
     """Versions by name, of several the one that Python finds first."""
     versions: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,18 @@ def test_facts_kept_before_docker_hosts_were_known_still_count(tmp_path):
     found = cache.get("h")
     assert found is not None
     assert found[0].docker_engine == DockerEngine(version="29.0")
+
+
+@pytest.mark.parametrize(("unknown", "age"), [(None, 0.0), ("units", math.inf)])
+def test_facts_kept_when_less_was_asked_are_old(tmp_path, monkeypatch, unknown, age):
+    monkeypatch.setattr(facts_cache.time, "time", lambda: 1000.0)
+    cache = FactsCache(tmp_path)
+    cache.put("h", FACTS)
+    file = tmp_path / "facts" / "h.json"
+    kept = json.loads(file.read_text())
+    kept["facts"].pop(unknown, None)
+    file.write_text(json.dumps(kept))
+    assert cache.get("h") == (FACTS, age)
 
 
 def test_age_is_in_seconds_and_never_negative(tmp_path, monkeypatch):

@@ -89,7 +89,9 @@ def test_what_changes_by_the_minute_is_read_without_the_rest(name, base_tools):
     sample = SAMPLES / name
     path = f"{sample}/bin:{base_tools}"
     text = run_probe(("dash",), path=path, sysroot=sample / "sysroot", asked="now")
-    assert not any(word in text for word in ("katago=", "dpkg=", "docker=", "python=", "statfs="))
+    assert not any(
+        word in text for word in ("katago=", "dpkg=", "docker=", "python=", "statfs=", "unit=")
+    )
     facts = probe.to_dict(probe.parse(text))
     expected = json.loads((sample / "expected.json").read_text())
     assert {k: facts[k] for k in ("thermal", "load")} == {
@@ -123,6 +125,22 @@ def test_busybox_alone_is_enough(busybox_tools, tmp_path):
     assert facts.disk.free_mb > 0
     assert facts.disk.writable
     assert facts.python.path == facts.docker == facts.katago.path == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_services_of_the_hosts_own(shell, base_tools, tmp_path):
+    folder = tmp_path / "etc/systemd/system"
+    (folder / "multi-user.target.wants").mkdir(parents=True)
+    (folder / "multi-user.target.wants/wanted.service").write_text("[Service]\n")
+    (folder / "orchestrate.service.d").mkdir()
+    (folder / "directory.service").mkdir()
+    (folder / "orchestrate.service").write_text("[Service]\n")
+    (folder / "an odd@name.service").symlink_to(folder / "orchestrate.service")
+    (folder / "masked.service").symlink_to("/dev/null")
+    (folder / "gone.service").symlink_to("/no/such/file.service")
+    (folder / "some.timer").write_text("[Timer]\n")
+    text = run_probe(SHELLS[shell], path=base_tools, sysroot=tmp_path)
+    assert probe.parse(text).units == ("an odd@name.service", "orchestrate.service")
 
 
 def test_uname_serves_kernels_without_an_arch_file(base_tools, tmp_path):

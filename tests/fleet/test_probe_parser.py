@@ -96,7 +96,7 @@ def test_damage_anywhere(damage, start, length):
 KEYS = (
     *sorted({line.partition("=")[0] for line in WHOLE.splitlines() if "=" in line}),
     *("status", "vcgencmd", "tegrastats", "dpkg", "trtexec", "provider", "df", "musl"),
-    *("docker", "nvcc", "python_report", "trtexec_path", "loader"),
+    *("docker", "nvcc", "python_report", "trtexec_path", "loader", "unit"),
 )
 PATHS = (
     "/proc/cpuinfo",
@@ -206,6 +206,7 @@ def test_round_trip_through_json():
         board=Board("jetson", "Orin", "36.4.3", "6.2", ("a", "b")),
         gpus=(Gpu("Orin", 8.7),),
         python=Python(execution_providers=("CPUExecutionProvider",)),
+        units=("nets.service", "orchestrate.service"),
         thermal=Thermal(41.5, False),
         load=Load(0.25, 4),
         warnings=("w",),
