@@ -10,6 +10,7 @@ from orchestrator.planning import containers
 from orchestrator.planning.diff import HostPlan, compare
 from orchestrator.planning.present import Present
 from orchestrator.planning.profiles import ProfileChoice, choose_profile
+from orchestrator.planning.provisionable import own_python
 from orchestrator.planning.release import Release, build
 from orchestrator.planning.render import config_error
 from orchestrator.planning.select import Selection, select
@@ -89,6 +90,7 @@ def selection_for(inputs: PlanInputs, choice: ProfileChoice) -> Selection:
         containers.inside(inputs.facts, choice.profile.docker),
         inputs.present,
         allow_inexact=inputs.allow_inexact,
+        python=own_python(inputs.host),
     )
 
 

@@ -13,8 +13,12 @@ from orchestrator.planning.containers import is_docker
 from orchestrator.planning.profiles import choose_profile
 from orchestrator.planning.provisionable import (
     WHEELS,
+    is_linux,
+    own_python,
     provision_command,
+    restarted_unit,
     sentence,
+    to_own_python,
     unsupported,
 )
 from orchestrator.planning.select import spec_for, wish_name
@@ -35,7 +39,8 @@ __all__ = [
     "unsupported",
 ]
 
-DEFAULT_ROOT = "/opt/orchestrate"
+# What YAML and Ansible take for no.
+NO = frozenset({"false", "no", "off", "n", "f", "0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +109,16 @@ def readiness(
         return Readiness("", ready=False, lacks=(lack,), command=exc.hint)
     profile = choice.profile
     runs, missing = _engines(host, facts, profile)
-    lacks = [Lack(each.what, each.role, blocking=not runs) for each in missing]
-    if not facts.disk.writable:
-        missing.insert(0, _root(host, facts))
-        lacks.insert(0, Lack(missing[0].what, missing[0].role, blocking=True))
+    blocking = [*_root(host, facts), *_service(host, facts, profile)]
     return Readiness(
         profile.name,
-        ready=bool(runs) and facts.disk.writable,
+        ready=bool(runs) and not blocking,
         runs=runs,
-        lacks=tuple(lacks),
-        command=_command(host, missing),
+        lacks=(
+            *(Lack(each.what, each.role, blocking=True) for each in blocking),
+            *(Lack(each.what, each.role, blocking=not runs) for each in missing),
+        ),
+        command=_command(host, [*blocking, *missing]),
     )
 
 
@@ -203,33 +208,46 @@ def _onnxruntime(lack: str, host: Host, facts: Facts) -> _Missing:
             f"{lack}; there are no wheels of ONNX Runtime for {facts.arch or 'this machine'}",
             remedy="Install a 64-bit system, or name a Python that has it with orchestrate_python.",
         )
-    python = str(host.vars.get("orchestrate_python") or "")
-    root = str(host.vars.get("orchestrate_root") or DEFAULT_ROOT)
-    if python and python != f"{root}/venv/bin/python3":
-        return _Missing(
-            lack,
-            remedy=f"Install it there ({python} -m pip install numpy onnxruntime), or remove "
-            "orchestrate_python from the inventory: orchestrate provision then brings it.",
-        )
+    python = own_python(host)
+    if python:
+        return _Missing(lack, remedy=to_own_python(python))
     return _Missing(lack, "onnxruntime")
 
 
-def _root(host: Host, facts: Facts) -> _Missing:
-    """What brings a root that can be written."""
+def _root(host: Host, facts: Facts) -> list[_Missing]:
+    """What brings a root that can be written, where it is missing."""
+    if facts.disk.writable:
+        return []
     if is_docker(facts):
         container = facts.docker_engine.container
-        return _Missing(
-            f"the volume of the container {container} cannot be written",
-            remedy=f"Look at it there: docker volume inspect {container}",
-        )
+        what = f"the volume of the container {container} cannot be written"
+        return [_Missing(what, remedy=f"Look at it there: docker volume inspect {container}")]
     given = host.vars.get("orchestrate_root")
     what = f"the root {given} cannot be written" if given else "the root cannot be written"
     if unsupported(facts):
-        return _Missing(
-            what,
-            remedy="Set orchestrate_root to a folder the user may write, or ansible_become: true.",
+        remedy = "Set orchestrate_root to a folder the user may write, or ansible_become: true."
+        return [_Missing(what, remedy=remedy)]
+    return [_Missing(what, "base")]
+
+
+def _service(host: Host, facts: Facts, profile: Profile) -> list[_Missing]:
+    """What brings the unit that a switch restarts, where it is missing.
+
+    Who sets `service_enabled: false` sees to the unit, which may then be a package's.
+    """
+    unit = restarted_unit(host, profile)
+    if not unit or unit in facts.units or is_docker(facts) or not is_linux(facts):
+        return []
+    if str(host.vars.get("service_enabled", True)).lower() in NO:
+        return []
+    what = f"there is no {unit}, which the profile restarts"
+    if unsupported(facts):
+        remedy = (
+            f"Write /etc/systemd/system/{unit} there, which runs ROOT/current/run, or change "
+            f"`service:` of profile {profile.name}."
         )
-    return _Missing(what, "base")
+        return [_Missing(what, remedy=remedy)]
+    return [_Missing(what, "service")]
 
 
 def _without_name(message: str, host: str) -> str:

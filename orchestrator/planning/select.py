@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator import engines
 from orchestrator.errors import ModelError, SelectionError
 from orchestrator.planning.present import Present
-from orchestrator.planning.provisionable import WHEELS, unsupported
+from orchestrator.planning.provisionable import WHEELS, to_own_python, unsupported
 from orchestrator.planning.requires import unmet
 
 if TYPE_CHECKING:
@@ -63,11 +63,13 @@ def select(
     present: Present | None = None,
     *,
     allow_inexact: bool = False,
+    python: str = "",
 ) -> Selection:
     """The first wish of the profile that the version has and the host can run.
 
     What `present` already holds takes no more room on the disk. `allow_inexact` takes artifacts
-    whose accuracy gate failed. Raises ModelError for a yanked version and SelectionError, with
+    whose accuracy gate failed. `python` is the one that the inventory names and provisioning leaves
+    alone, for what is said to do. Raises ModelError for a yanked version and SelectionError, with
     every candidate's reason, when nothing fits.
     """
     if version.yanked is not None:
@@ -83,7 +85,7 @@ def select(
         reasons = "; ".join(f"{c.name}: {c.reason}" for c in candidates)
         raise SelectionError(
             f"nothing in {version.ref} fits profile {profile.name} here: {reasons}",
-            hint=_way_out(candidates, version, facts),
+            hint=_way_out(candidates, version, facts, python),
         )
     artifact, engine = chosen
     return Selection(artifact, engine, candidates)
@@ -239,7 +241,9 @@ def _though_full(candidate: Candidate, facts: Facts, present: Present) -> Candid
     return replace(candidate, reason=f"{candidate.reason}, though it {lack}") if lack else candidate
 
 
-def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion, facts: Facts) -> str:
+def _way_out(
+    candidates: tuple[Candidate, ...], version: ModelVersion, facts: Facts, python: str
+) -> str:
     if any("accuracy gate failed" in c.reason for c in candidates):
         return "Give --allow-inexact to take what fails the accuracy gate, or add another artifact."
     if all(c.artifact is None for c in candidates):
@@ -248,7 +252,7 @@ def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion, facts: Fa
     if image and any(said in c.reason for c in candidates for said in NOT_THERE):
         return f"Put it into the image {image}, or name one that has it with orchestrate_image."
     if any(said in c.reason for c in candidates for said in PYTHON_LACKS):
-        return _to_python(facts)
+        return _to_python(facts, python)
     if any("katago is not installed" in c.reason for c in candidates):
         return _to_katago(facts)
     return (
@@ -257,11 +261,13 @@ def _way_out(candidates: tuple[Candidate, ...], version: ModelVersion, facts: Fa
     )
 
 
-def _to_python(facts: Facts) -> str:
+def _to_python(facts: Facts, python: str) -> str:
     """How a host's Python gets what it lacks."""
     other = "or name a Python that has it with orchestrate_python."
     if unsupported(facts) or facts.arch not in WHEELS:
         return f"Install it there, {other}"
+    if python:
+        return to_own_python(python)
     return f"orchestrate provision --limit HOST brings it, {other}"
 
 

@@ -5,7 +5,6 @@ These are the names that `playbooks/README.md` explains.
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from fabric.connection import derive_shorthand
 
 from orchestrator.errors import InventoryError
 from orchestrator.listing import names
+from orchestrator.planning.provisionable import restarted_unit
 from orchestrator.planning.readiness import engine_kinds
 from orchestrator.targets.connection import connection_spec
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # The engine kinds that a role brings.
 ENGINES = ("katago", "onnxruntime")
-SERVICE = "orchestrate"  # the unit's name, where service_name gives no other
 
 
 def of_host(host: Host, spec: ConnectionSpec, profile: Profile | None) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def of_host(host: Host, spec: ConnectionSpec, profile: Profile | None) -> dict[s
         "host_root": spec.root,
         "host_become": spec.become and not spec.become_password,
         "provision_engines": _engines(profile),
-        "service_enabled": _restarts(profile, str(host.vars.get("service_name") or SERVICE)),
+        "service_enabled": profile is not None and bool(restarted_unit(host, profile)),
     }
     return {n: v for n, v in told.items() if n not in host.vars} | _connection(spec)
 
@@ -118,13 +117,6 @@ def check_passwords(hosts: Sequence[Host], request: Request) -> None:
             f"of the one that was typed for {request.user}",
             hint="Take ansible_become_password out of the inventory for this time.",
         )
-
-
-def _restarts(profile: Profile | None, unit: str) -> bool:
-    """Whether a switch restarts the unit, named with or without its `.service`."""
-    named = rf"(?<![\w.@-]){re.escape(unit)}(\.service)?(?![\w.@-])"
-    command = profile.service.activate if profile is not None else ""
-    return "systemctl" in command and re.search(named, command) is not None
 
 
 def _engines(profile: Profile | None) -> list[str]:

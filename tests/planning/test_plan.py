@@ -189,6 +189,27 @@ def test_input_errors(changes, kind, message):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("variables", "hint"),
+    [
+        ({}, "orchestrate provision --limit HOST brings it, or name a Python"),
+        (
+            {"orchestrate_python": "/opt/py"},
+            "Install it there (/opt/py -m pip install numpy onnxruntime), or remove",
+        ),
+        (
+            {"orchestrate_python": "/s/venv/bin/python3", "orchestrate_root": "/s"},
+            "orchestrate provision --limit HOST brings it, or name a Python",
+        ),
+    ],
+)
+def test_what_is_said_to_bring_a_runtime_follows_from_the_inventory(variables, hint):
+    facts = samples.facts("pi4", distribution={"id": "debian"})
+    with pytest.raises(SelectionError) as caught:
+        plan_host(inputs(host=Host("pi-1", (), variables), facts=facts))
+    assert caught.value.hint.startswith(hint)
+
+
 def test_all_problems_of_a_config_are_told_together():
     with pytest.raises(TemplateError) as caught:
         plan_host(inputs(templates={"ort.cfg.j2": "intra_op_threads = x\ncolour = red\n"}))

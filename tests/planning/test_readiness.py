@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.fleet import probe
 from orchestrator.fleet.host import Host
-from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile
+from orchestrator.fleet.profile import ArtifactWish, EngineSpec, Profile, ServiceSpec
 from orchestrator.planning.readiness import (
     Lack,
     engine_kinds,
@@ -31,6 +31,14 @@ OLD_PYTHON = samples.PYTHON | {"onnxruntime": "1.8.1"}
 NO_NUMPY = "numpy is not installed in /usr/bin/python3"
 NO_KATAGO = "katago is not installed; name a katago_source in the inventory to have it brought"
 SOURCE = {"katago_source": "https://example.org/katago.zip"}
+UNIT = ("orchestrate.service",)
+RESTART = "sudo systemctl restart orchestrate.service"
+NO_UNIT = Lack("there is no orchestrate.service, which the profile restarts", "service", True)
+BY_HAND = (
+    "Write /etc/systemd/system/orchestrate.service there, which runs ROOT/current/run, or change "
+    "`service:` of profile own."
+)
+ALPINE = {"id": "alpine", "name": "Alpine Linux v3.20"}
 COMMAND = EngineSpec("command", run="serve $MODEL")
 
 
@@ -175,6 +183,64 @@ def test_a_python_that_the_operator_names_is_the_operators(variables, role):
         )
 
 
+def serving(activate=RESTART, wish=None):
+    return (replace(own(wish or ArtifactWish("file")), service=ServiceSpec(activate=activate)),)
+
+
+@pytest.mark.parametrize(
+    ("activate", "variables", "facts", "lacks", "command"),
+    [
+        (RESTART, {}, {}, [NO_UNIT], PROVISION),
+        (RESTART, {}, {"units": ["orchestrate-other.service"]}, [NO_UNIT], PROVISION),
+        (RESTART, {}, {"units": UNIT}, [], ""),
+        ("", {}, {}, [], ""),
+        ("sudo systemctl restart other", {}, {}, [], ""),
+        ("systemctl --user restart orchestrate", {}, {}, [], ""),
+        (
+            "sudo systemctl restart nets",
+            {"service_name": "nets"},
+            {"units": UNIT},
+            [Lack("there is no nets.service, which the profile restarts", "service", True)],
+            PROVISION,
+        ),
+        (
+            "sudo systemctl restart nets",
+            {"service_name": "nets"},
+            {"units": ("nets.service",)},
+            [],
+            "",
+        ),
+        (RESTART, {"service_enabled": True}, {}, [NO_UNIT], PROVISION),
+        (RESTART, {"service_enabled": False}, {}, [], ""),
+        (RESTART, {"service_enabled": "No"}, {}, [], ""),
+        (RESTART, {}, {"distribution": ALPINE}, [replace(NO_UNIT, role="")], BY_HAND),
+        (RESTART, {}, {"system": "FreeBSD"}, [], ""),
+        (
+            RESTART,
+            {},
+            {"disk": {"writable": False}},
+            [Lack("the root cannot be written", "base", True), NO_UNIT],
+            PROVISION,
+        ),
+    ],
+)
+def test_the_unit_that_the_profile_restarts(activate, variables, facts, lacks, command):
+    given = found("pi4", serving(activate), variables, **facts)
+    assert (list(given.lacks), given.command) == (lacks, command)
+    assert (given.ready, given.runs) == (not lacks, ("file",))
+
+
+def test_a_missing_unit_comes_before_missing_engines():
+    wish = ArtifactWish("onnx", engine=EngineSpec("onnxruntime"))
+    given = found("pi4", serving(wish=wish), python=BARE_PYTHON)
+    assert given.lacks == (NO_UNIT, Lack(NO_NUMPY, "onnxruntime", True))
+
+
+def test_docker_hosts_need_no_unit():
+    there = replace(samples.facts("pc"), docker_engine=ENGINE)
+    assert readiness(host(), there, {}, serving()).ready
+
+
 @pytest.mark.parametrize(
     ("sample", "profile", "ready", "roles", "said"),
     [
@@ -226,8 +292,7 @@ def test_systems_that_provisioning_does_not_know(facts, named):
 
 
 def test_nothing_is_brought_where_provisioning_cannot_work():
-    other = {"id": "alpine", "name": "Alpine Linux v3.20"}
-    given = found("pi4", variables=SOURCE, distribution=other, disk={"writable": False})
+    given = found("pi4", variables=SOURCE, distribution=ALPINE, disk={"writable": False})
     assert not any(lack.role for lack in given.lacks)
     assert [lack.what for lack in given.lacks] == [
         "the root cannot be written",

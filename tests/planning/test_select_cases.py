@@ -3,7 +3,8 @@
 `machine` and `facts` make the host, `artifacts` the version (`kind:` is format and precision),
 `profile` is one of the shipped ones or written out as in orchestrate.yml. `fates` are the
 candidates in order: name, `taken` or a part of the reason, or both. `error` is the code of the
-error and parts of its text, `hint` a part of what it says to do.
+error and parts of its text, `hint` a part of what it says to do. `python` is the one that the
+inventory names.
 """
 
 from __future__ import annotations
@@ -50,7 +51,14 @@ def test_case(path: Path):
     if "error" in case:
         code, *parts = case["error"]
         with pytest.raises(InputError) as caught:
-            select(version, wanted, facts, present, allow_inexact=inexact)
+            select(
+                version,
+                wanted,
+                facts,
+                present,
+                allow_inexact=inexact,
+                python=case.get("python", ""),
+            )
         assert caught.value.as_dict()["code"] == code
         assert caught.value.hint
         assert case.get("hint", "") in caught.value.hint

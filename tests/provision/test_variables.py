@@ -83,6 +83,10 @@ def test_the_engines_that_the_profile_can_use(of, engines):
         ("sudo systemctl restart orchestrate", None, True),
         ("sudo systemctl restart orchestrate", "nets", False),
         ("sudo systemctl restart nets && true", "nets", True),
+        ("systemctl --user restart orchestrate", None, False),
+        ("systemctl restart --user orchestrate.service; true", None, False),
+        ("sudo --user root systemctl restart orchestrate", None, True),
+        ("systemctl --user stop a; sudo systemctl restart orchestrate", None, True),
     ],
 )
 def test_the_service_that_the_profile_restarts(activate, name, enabled):
