@@ -1,20 +1,19 @@
-# Follows record.sh. Wants $really and $purge, each yes or no. Prints what went or would go
-# (`orchestrate:removed=`) and what has to stay, since others, or this login, need it
-# (`orchestrate:kept=`).
+# Wants $really and $purge, each yes or no. Prints what went or would go (`orchestrate:removed=`) and
+# what has to stay, since others, or this login, need it (`orchestrate:kept=`).
 # shellcheck shell=sh disable=SC2154
-[ -e "$state/packages" ] || [ -e "$state/packages.before" ] || exit 0
+state=/var/lib/orchestrate
+[ -e "$state/packages" ] || exit 0
+LC_ALL=C
+export LC_ALL
 # Without sudo we are root by ourselves: its package need not fear that nobody can become root.
 export DEBIAN_FRONTEND=noninteractive SUDO_FORCE_REMOVE=yes
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 one_line() { tr '\n' ' ' <"$1" | sed 's/ $//'; }
 
-# An installation that was cut off.
-if [ -e "$state/packages.before" ] && [ "$really" = yes ]; then
-  record_packages || exit 1
-fi
-installed_packages >"$work/installed"
-sort -u "$state/packages" 2>/dev/null | comm -12 - "$work/installed" >"$work/ours"
+# shellcheck disable=SC2016 # dpkg-query fills these in
+dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u >"$work/installed"
+sed 's/:.*//' "$state/packages" | sort -u | comm -12 - "$work/installed" >"$work/ours"
 
 # Whoever came by sudo needs it for what follows.
 by_sudo=${SUDO_USER:+sudo}
