@@ -8,7 +8,6 @@ say unit "$(sum_of "/etc/systemd/system/$name.service")"
 say rule "$(sum_of "/etc/sudoers.d/$name-service")"
 say systemctl "$(command -v systemctl)"
 say enabled "$(systemctl is-enabled "$name.service" 2>/dev/null)"
-say active "$(systemctl is-active "$name.service" 2>/dev/null)"
 if [ -x /usr/sbin/visudo ]; then say sudo yes; else say sudo no; fi
 if [ -x "$root/current/run" ]; then say ready yes; else say ready no; fi
 
