@@ -68,20 +68,15 @@ def in_words(roles: Sequence[str]) -> str:
 
 def _changes(context: Context, result: ProvisionResult) -> None:
     """What would change, or what differs in files: hosts with the same changes in one list."""
-    shown = [h for h in result.hosts if h.changed and (_predicted(h) or any(_diffs(h)))]
+    shown = [h for h in result.hosts if h.changed and (result.check or any(_diffs(h)))]
     for hosts, changes in _alike((h.host, h.changed) for h in shown):
-        predicted = any(h.status is Status.WOULD_CHANGE for h in shown if h.host in hosts)
-        context.tell(f"{names(hosts)} {'would get' if predicted else 'got'}:")
+        context.tell(f"{names(hosts)} {'would get' if result.check else 'got'}:")
         width = max(len(change.role) for change in changes)
         for change in changes:
             context.tell(f"  {change.role:<{width}}  {change.task}")
             for line in change.diff.splitlines():
                 context.tell(f"    {line}")
         context.tell("")
-
-
-def _predicted(host: ProvisionOutcome) -> bool:
-    return host.status is Status.WOULD_CHANGE
 
 
 def _diffs(host: ProvisionOutcome) -> Iterator[str]:

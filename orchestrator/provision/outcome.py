@@ -77,12 +77,14 @@ _TELLING = (Status.WOULD_CHANGE, Status.REMOVED, Status.PROVISIONED)
 class ProvisionResult:
     """Every host's outcome; a failing host is data here, not an exception.
 
-    `artifacts` is the folder with what ansible-runner kept, empty where Ansible was not run.
+    After a `check` all changes are predictions, also those of a host that failed. `artifacts` is
+    the folder with what ansible-runner kept, empty where Ansible was not run.
     """
 
     run: str
     hosts: tuple[ProvisionOutcome, ...]
     interrupted: bool = False
+    check: bool = False
     artifacts: str = ""
 
     @property

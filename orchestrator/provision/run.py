@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from orchestrator.rollout.task import Surveyed
 
 KEPT = "provision"  # below .orchestrate: what ansible-runner keeps of each run
-CACHE = "cache/katago"  # below .orchestrate: engines that were fetched for hosts
 COMMAND = "provision"
 # After these a host may be good for something else than before.
 WORKED_ON = frozenset({Status.PROVISIONED, Status.UNCHANGED, Status.REMOVED, Status.FAILED})
@@ -137,10 +136,9 @@ class Provisioning:
         }
 
     def _everywhere(self) -> dict[str, Any]:
-        """How files are fetched for hosts on this machine."""
+        """Where files for hosts lie on this machine, and how they are fetched."""
         pip = pip_command()
-        cache = {"katago_cache": str(self.project.state / CACHE)}
-        return cache | ({"katago_pip": pip} if pip else {})
+        return {"host_project": str(self.project.root)} | ({"katago_pip": pip} if pip else {})
 
     def _profile(self, host: Host, facts: Facts) -> Profile | None:
         """The host's profile; None where it has none, which its readiness tells."""
@@ -192,6 +190,7 @@ class Provisioning:
             self.run.id,
             done,
             interrupted=self.run.runner.interrupted,
+            check=self.request.check,
             artifacts=self._artifacts,
         )
         self.run.finish(result.outcome, result.exit_code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.cli import provision_summary
@@ -75,8 +77,8 @@ def test_a_prediction_is_not_recorded(project):
     assert project.run("history").document["runs"] == []
 
 
-def said(capsys, *hosts, interrupted=False):
-    provision_summary.show(Context(), ProvisionResult("r1", hosts, interrupted=interrupted))
+def said(capsys, *hosts, **more):
+    provision_summary.show(Context(), ProvisionResult("r1", hosts, **more))
     return capsys.readouterr().out
 
 
@@ -107,7 +109,7 @@ def test_what_would_change_is_listed_once_for_hosts_that_are_alike(capsys):
         ProvisionOutcome(name, Status.WOULD_CHANGE, changed=changes("base", "onnxruntime"))
         for name in ("pi-1", "pi-2")
     ]
-    text = said(capsys, *predicted)
+    text = said(capsys, *predicted, check=True)
     assert text.startswith(
         "pi-1, pi-2 would get:\n  base         Task of base\n  onnxruntime  Task of onnxruntime\n"
     )
@@ -117,6 +119,12 @@ def test_what_would_change_is_listed_once_for_hosts_that_are_alike(capsys):
 def test_diffs_are_shown_below_their_change(capsys):
     host = ProvisionOutcome("pi-1", Status.PROVISIONED, changed=changes("base", diff="-a\n+b\n"))
     assert "pi-1 got:\n  base  Task of base\n    -a\n    +b\n" in said(capsys, host)
+
+
+def test_what_was_only_predicted_is_told_so_of_a_host_that_failed(capsys):
+    failed = refused("pi-1", ProvisionError("katago: Look: no source", hint="Set one."))
+    host = replace(failed, changed=changes("base", diff="-a\n+b\n"))
+    assert "pi-1 would get:\n  base  Task of base\n" in said(capsys, host, check=True)
 
 
 def test_advice_is_told_once_and_readiness_at_the_end(capsys):
