@@ -14,6 +14,8 @@ MASK = "********"
 SHORTEST = 3  # what is shorter would mask half of every text
 # What may be secret in a URL: the password, or a token in the place of the user.
 _IN_URL = re.compile(r"https?://(?:[^/@:\s]*:)?([^/@:\s]+)@")
+# What may be signed or a token: every `name=value` of its query.
+_QUERY = re.compile(r"https?://[^\s?#]*\?([^\s#'\"]+)")
 
 
 def of_hosts(hosts: Iterable[Host], *more: str) -> frozenset[str]:
@@ -24,8 +26,12 @@ def of_hosts(hosts: Iterable[Host], *more: str) -> frozenset[str]:
         for name, value in given
         if "pass" in name and isinstance(value, (str, int)) and not isinstance(value, bool)
     }
-    in_urls = {secret for _, value in given for secret in _IN_URL.findall(str(value))}
-    return frozenset(secret for secret in {*found, *in_urls, *more} if len(secret) >= SHORTEST)
+    texts = [str(value) for _, value in given]
+    in_urls = {secret for text in texts for secret in _IN_URL.findall(text)}
+    queries = {query for text in texts for query in _QUERY.findall(text)}
+    signed = {each for query in queries for each in query.split("&") if "=" in each}
+    every = {*found, *in_urls, *signed, *more}
+    return frozenset(secret for secret in every if len(secret) >= SHORTEST)
 
 
 def mask(document: dict[str, Any], secrets: Iterable[str]) -> None:

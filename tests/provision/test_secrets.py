@@ -33,9 +33,11 @@ def test_what_is_secret_in_urls():
             "katago_source": "https://t0ken@example.com/katago.zip",
             "orchestrate_docker_host": "ssh://pi@example.com",
             "onnxruntime_extra_index_url": "https://example.com/a@b",
+            "mirrors": ["https://example.com/a.zip?se=2026&sig=a%2Fb#part"],
+            "gpu_server_toolkit_key": "https://example.com/key?armored",
         },
     )
-    assert secrets.of_hosts([host]) == {"hunter2", "t0ken"}
+    assert secrets.of_hosts([host]) == {"hunter2", "t0ken", "se=2026", "sig=a%2Fb"}
 
 
 def test_secrets_are_masked_in_texts_keys_lists_and_numbers():
