@@ -171,7 +171,7 @@ def diff_of(result: Mapping[str, Any]) -> str:
     """What `--diff` shows of a task's result, as unified diffs; empty where there is none."""
     given = result.get("diff")
     each_diff = given if isinstance(given, list) else [given]
-    return "".join(_diff(each) for each in each_diff if isinstance(each, dict))
+    return _harmless("".join(_diff(each) for each in each_diff if isinstance(each, dict)))
 
 
 def _diff(given: Mapping[str, Any]) -> str:
@@ -203,7 +203,7 @@ def _failure(data: Mapping[str, Any]) -> Failure:
 
 
 def _short(text: str) -> str:
-    told = _PREFIX.sub("", _line(_ESCAPES.sub("", text)))
+    told = _PREFIX.sub("", _line(text))
     return told if len(told) <= LONGEST else told[: LONGEST - 1] + "…"
 
 
@@ -211,5 +211,9 @@ def _line(value: Any) -> str:
     """A text on one line, without what would do something to a terminal."""
     if isinstance(value, list):
         value = " ".join(str(each) for each in value)
-    text = " ".join(str(value or "").split())
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return _harmless(" ".join(str(value or "").split()))
+
+
+def _harmless(text: str) -> str:
+    """A text without what would do something to a terminal, but for tabs and ends of lines."""
+    return "".join(c if c.isprintable() or c in "\t\n" else "?" for c in _ESCAPES.sub("", text))

@@ -188,6 +188,13 @@ def test_diffs_of_texts_of_attributes_and_ready_ones():
     assert diff_of({"diff": None}) == diff_of({}) == ""
 
 
+def test_a_diff_does_nothing_to_a_terminal():
+    told = diff_of(
+        {"diff": [{"before": "a\x1b[31m\tb\n", "after": "\x1b]0;c\x07\n"}, {"prepared": "\x1bc\n"}]}
+    )
+    assert told.endswith("-a\tb\n+?]0;c?\n?c\n")
+
+
 def test_a_long_diff_is_cut():
     after = "".join(f"{n}\n" for n in range(10_000))
     lines = diff_of({"diff": {"before": "", "after": after}}).splitlines()
