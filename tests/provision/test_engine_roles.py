@@ -16,9 +16,10 @@ import yaml
 
 from orchestrator.errors import ModelError
 from orchestrator.models.sources.wheel import download_command
-from tests.needs import missing
+from tests.needs import missing, needs_program
 
 ROLES = Path(__file__).parents[2] / "playbooks" / "roles"
+ENGINES = ("onnxruntime", "katago")
 PINS = sorted((ROLES / "onnxruntime" / "files" / "pins").glob("*.txt"))
 FETCH = ROLES / "katago" / "files" / "fetch.py"
 PIN = re.compile(r"[a-z0-9][a-z0-9_-]*==[0-9][0-9a-z.]*")
@@ -50,7 +51,7 @@ def test_pins_hold_all_that_onnxruntime_requires(file):
     assert set(pinned(file)) == (required if release >= (1, 24) else required | required_once)
 
 
-@pytest.mark.parametrize("role", ["onnxruntime", "katago"])
+@pytest.mark.parametrize("role", ENGINES)
 def test_every_default_is_specified_and_explained(role):
     text = (ROLES / role / "defaults" / "main.yml").read_text()
     defaults = yaml.safe_load(text)
@@ -66,11 +67,67 @@ def test_every_default_is_specified_and_explained(role):
         assert templated or isinstance(value, types[options[name]["type"]])
 
 
+@pytest.mark.parametrize(
+    ("linked", "leads_to", "goes"),
+    [
+        ("/usr/games/katago", "/usr/games/katago", True),
+        ("", "/usr/games/katago", False),
+        ("/usr/games/katago", "/usr/local/bin/katago", False),
+        ("", "{root}/katago/0123/katago", True),
+    ],
+)
+def test_only_the_link_that_was_made_here_is_removed(tmp_path, linked, leads_to, goes):
+    for folder in ("bin", "katago"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "bin/katago").symlink_to(leads_to.format(root=tmp_path))
+    if linked:
+        (tmp_path / "katago/linked").write_text(f"{linked}\n")
+    script = (ROLES / "katago" / "files" / "remove.sh").read_text()
+    script = script.replace("/var/lib/orchestrate.katago", str(tmp_path / "brought"))
+    subprocess.run(
+        ["sh", "-c", script],
+        env={**os.environ, "root": str(tmp_path), "really": "yes"},
+        check=True,
+        capture_output=True,
+    )
+    assert (tmp_path / "bin/katago").is_symlink() != goes
+    assert not (tmp_path / "katago").exists()
+
+
+def test_relative_paths_begin_at_the_fleet_project(tmp_path):
+    """Wherever the playbooks lie, which may be in the installed package."""
+    names = ("katago_path", "onnxruntime_wheelhouse_path", "onnxruntime_requirements_path")
+    given = {
+        "host_project": str(tmp_path),
+        "katago_source": "engines/katago",
+        "onnxruntime_wheelhouse": "wheels",
+        "onnxruntime_requirements": "/srv/requirements.txt",
+    }
+    files = [{"include_vars": str(ROLES / role / "vars/main.yml")} for role in ENGINES]
+    told = tmp_path / "told"
+    content = "\n".join(f"{{{{ {name} }}}}" for name in names)
+    tasks = [*files, {"copy": {"dest": str(told), "content": content}}]
+    play = {"hosts": "localhost", "gather_facts": False, "vars": given, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    program = needs_program("ansible-playbook", "make setup")
+    options = ["-c", "local", "-i", "localhost,", "-e"]
+    python = f"ansible_python_interpreter={sys.executable}"
+    subprocess.run(
+        [program, *options, python, tmp_path / "play.yml"], check=True, capture_output=True
+    )
+    assert told.read_text().split() == [
+        f"{tmp_path}/engines/katago",
+        f"{tmp_path}/wheels",
+        "/srv/requirements.txt",
+    ]
+
+
 def fetch(source: str, sha256: str, cache: Path, *pip: str, **env: str) -> tuple[int, str]:
     """The exit status and what was said: the path of the program, or why there is none."""
-    options = ["--source", source, "--sha256", sha256, "--member", "katago", "--cache", str(cache)]
+    options = ["--sha256", sha256, "--member", "katago", "--cache", str(cache)]
     done = subprocess.run(
         [sys.executable, FETCH, *options, "--", *pip],
+        input=source,
         capture_output=True,
         text=True,
         check=False,

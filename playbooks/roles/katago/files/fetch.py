@@ -1,7 +1,8 @@
 """The path of KataGo's program on this machine and its size, on stdout; it is fetched if need be.
 
-Runs on the controller, with nothing but Python's own library. What is fetched is kept in the cache
-under its SHA-256, so that many hosts share one download. One line on stderr says what went wrong.
+Its source comes on stdin: a URL may hold what nobody else is to see in the list of processes. Runs
+on the controller, with nothing but Python's own library. What is fetched is kept in the cache under
+its SHA-256, so that many hosts share one download. One line on stderr says what went wrong.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ class FetchError(Exception):
 def main(arguments: list[str]) -> int:
     """0 with the program's path and size on stdout, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser()
-    for option in ("--source", "--sha256", "--member", "--cache"):
+    for option in ("--sha256", "--member", "--cache"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--source")
     parser.add_argument("pip", nargs="*")
     asked = parser.parse_args(arguments)
+    source = asked.source or sys.stdin.read().strip()
     cache = Path(asked.cache)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            file = _file(asked.source, asked.sha256.lower(), cache, asked.pip)
+            file = _file(source, asked.sha256.lower(), cache, asked.pip)
             program = _out_of_zip(file, asked.member, cache / f"{asked.sha256.lower()}-program")
     except (FetchError, OSError, zipfile.BadZipFile, zlib.error, http.client.HTTPException) as exc:
         sys.stderr.write(" ".join(str(exc).split()) + "\n")

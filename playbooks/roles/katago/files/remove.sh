@@ -6,8 +6,11 @@ take() {
   [ "$really" = no ] || rm -rf "$1" || exit 1
   removed="$removed $1"
 }
+# Where switch.sh made the link lead to, where that is a program of a package.
+linked=$(cat "$root/katago/linked" 2>/dev/null)
 case $(readlink "$root/bin/katago") in
-  "$root"/katago/* | /usr/*) take "$root/bin/katago" ;;
+  '') ;;
+  "$root"/katago/* | "$linked") take "$root/bin/katago" ;;
 esac
 for path in "$root/katago" /var/lib/orchestrate.katago "$root/bin/katago.new"; do
   if [ -e "$path" ] || [ -L "$path" ]; then take "$path"; fi
