@@ -132,6 +132,60 @@ def evaluated(folder, role, expressions, *cases):
     return json.loads(result.read_text("utf-8"))
 
 
+DPKG_QUERY = """\
+#!/bin/sh
+cat <<'END'
+installed zlib1g-dev, libz-dev (= 1:1.2.13), zlib-dev
+installed mawk, awk
+installed htop,\x20
+config-files nano, editor
+END
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS.values(), ids=SHELLS)
+def test_a_package_is_there_when_another_provides_it(tmp_path, shell):
+    program = tmp_path / "dpkg-query"
+    program.write_text(DPKG_QUERY)
+    program.chmod(0o755)
+    script = (ROLES / "packages" / "files" / "look.sh").read_text("utf-8")
+    finished = subprocess.run(
+        [needs_program(shell[0], "apt-get install dash busybox bash"), *shell[1:], "-c", script],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "names": "awk ht htop zlib-dev nano editor",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert finished.stdout.split() == ["awk", "htop", "zlib-dev"]
+
+
+def test_what_dpkg_installs_is_recorded_and_what_it_upgrades_is_not(tmp_path):
+    """The lines are those of dpkg's --status-logger."""
+    record = (ROLES / "packages" / "files" / "record.sh").read_text("utf-8")
+    assert "," not in record  # the module apt separates dpkg's options so
+    said = [
+        "processing: install: libnl-3-200:amd64",
+        "status: libnl-3-200:amd64: half-installed",
+        "processing: upgrade: bash",
+        "processing: configure: libnl-3-200:amd64",
+        "processing: install: htop",
+    ]
+    list_ = tmp_path / "packages"
+    list_.write_text("sudo\n")
+    subprocess.run(
+        ["sh", "-c", record.replace("/var/lib/orchestrate/packages", str(list_))],
+        input="".join(f"{line}\n" for line in said),
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert list_.read_text().split() == ["sudo", "libnl-3-200:amd64", "htop"]
+
+
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
     """By owner: the unit and the sudo rule of a service, and the folder with its root, nets/."""
