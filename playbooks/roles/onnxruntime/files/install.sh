@@ -19,7 +19,7 @@ mkdir "$new"
 # Without a pip of its own, which nobody needs there later: the one that Debian has for making
 # virtual environments installs from where it lies. Before 20.3 pip does not know today's wheels.
 "$python" -m venv --without-pip --prompt venv "$new"
-cat >"$new/requirements.txt"
+cat >"$new/orchestrate-requirements.txt"
 export TMPDIR="$new/tmp"
 mkdir "$TMPDIR"
 if [ -s /dev/fd/8 ]; then
@@ -44,7 +44,7 @@ fi
 # Compiling every file takes longer than all the rest on a small board; what is imported is compiled
 # by the proof below.
 "$new/bin/python3" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-input \
-  --only-binary :all: --no-compile "$@" -r "$new/requirements.txt"
+  --only-binary :all: --no-compile "$@" -r "$new/orchestrate-requirements.txt"
 unset PYTHONPATH
 
 # ONNX Runtime since 1.29 tells Microsoft which nets it loads, unless this is set.
@@ -62,7 +62,7 @@ rm -rf "$TMPDIR"
 grep -lIF "$new" "$new/pyvenv.cfg" "$new"/bin/* | xargs -r sed -i "s|$new|$root/venv|g"
 if [ -e "$root/venv" ]; then
   old=$root/venv.old
-  if [ ! -e "$root/venv/requirements.txt" ]; then
+  if [ ! -e "$root/venv/orchestrate-requirements.txt" ]; then
     old=$root/venv.before-$(date +%Y%m%d-%H%M%S)
     printf 'orchestrate:kept=%s\n' "$old"
   fi

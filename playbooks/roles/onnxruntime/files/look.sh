@@ -27,8 +27,8 @@ say pip $pip
 
 mark='' distributions=''
 if [ -x "$root/venv/bin/python3" ]; then
-  if [ -e "$root/venv/requirements.txt" ]; then
-    mark=$(sha256sum "$root/venv/requirements.txt")
+  if [ -e "$root/venv/orchestrate-requirements.txt" ]; then
+    mark=$(sha256sum "$root/venv/orchestrate-requirements.txt")
     mark=${mark%% *}
   fi
   for info in "$root/venv/lib/python$version"/site-packages/*.dist-info; do

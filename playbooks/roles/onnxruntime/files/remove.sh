@@ -4,7 +4,7 @@
 removed=
 for path in "$root/venv" "$root/venv.new" "$root/venv.old" /var/lib/orchestrate.wheels.tar; do
   [ -e "$path" ] || continue
-  [ "$path" != "$root/venv" ] || [ -e "$path/requirements.txt" ] || continue
+  [ "$path" != "$root/venv" ] || [ -e "$path/orchestrate-requirements.txt" ] || continue
   [ "$really" = no ] || rm -rf "$path" || exit 1
   removed="$removed $path"
 done
