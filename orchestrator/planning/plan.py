@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import engines
+from orchestrator.errors import SelectionError
 from orchestrator.planning import containers
 from orchestrator.planning.diff import HostPlan, compare
 from orchestrator.planning.present import Present
 from orchestrator.planning.profiles import ProfileChoice, choose_profile
-from orchestrator.planning.provisionable import own_python
+from orchestrator.planning.provisionable import own_python, provision_command
 from orchestrator.planning.release import Release, build
 from orchestrator.planning.render import config_error
-from orchestrator.planning.select import Selection, select
+from orchestrator.planning.select import PROVISION_HOST, Selection, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,15 +84,20 @@ def choice_for(inputs: PlanInputs) -> ProfileChoice:
 
 
 def selection_for(inputs: PlanInputs, choice: ProfileChoice) -> Selection:
-    """The host's artifact and engine."""
-    return select(
-        inputs.version,
-        choice.profile,
-        containers.inside(inputs.facts, choice.profile.docker),
-        inputs.present,
-        allow_inexact=inputs.allow_inexact,
-        python=own_python(inputs.host),
-    )
+    """The host's artifact and engine; the SelectionError of `select` names the host."""
+    try:
+        return select(
+            inputs.version,
+            choice.profile,
+            containers.inside(inputs.facts, choice.profile.docker),
+            inputs.present,
+            allow_inexact=inputs.allow_inexact,
+            python=own_python(inputs.host),
+        )
+    except SelectionError as exc:
+        name = inputs.host.name
+        hint = exc.hint.replace(PROVISION_HOST, provision_command([name]))
+        raise SelectionError(f"{name}: {exc.message}", hint=hint) from exc
 
 
 def release_for(inputs: PlanInputs, choice: ProfileChoice, selection: Selection) -> Release:

@@ -27,6 +27,8 @@ MEMORY_PER_SIZE = 3
 # What engines say of software that a host lacks.
 PYTHON_LACKS = ("is not installed in", "there is no python3", "is older than")
 NOT_THERE = ("is not installed", *PYTHON_LACKS)
+# What hints say where the host's name is not known.
+PROVISION_HOST = "orchestrate provision --limit HOST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,7 @@ def _to_python(facts: Facts, python: str) -> str:
         return f"Install it there, {other}"
     if python:
         return to_own_python(python)
-    return f"orchestrate provision --limit HOST brings it, {other}"
+    return f"{PROVISION_HOST} brings it, {other}"
 
 
 def _to_katago(facts: Facts) -> str:
@@ -276,6 +278,6 @@ def _to_katago(facts: Facts) -> str:
     if unsupported(facts):
         return "Install katago there, or add an artifact that another engine runs."
     return (
-        "orchestrate provision --limit HOST brings katago where the inventory names a "
-        "katago_source; or add an artifact that another engine runs."
+        f"{PROVISION_HOST} brings katago where the inventory names a katago_source; or add an "
+        "artifact that another engine runs."
     )

@@ -80,7 +80,7 @@ def test_what_was_found_out_is_told_although_nothing_fits():
     assert told.error.exit_code == 2
     assert '  ✓ raspberry-pi  chosen: facts.board.kind == "raspberry-pi"' in told.lines
     assert "  ✗ onnx fp32  there is no python3" in told.lines
-    assert any(line.startswith("error: nothing in kata@v1 fits") for line in told.lines)
+    assert any(line.startswith("error: pi-1: nothing in kata@v1") for line in told.lines)
     assert told.document["error"]["code"] == "no_artifact_fits"
     assert [c["taken"] for c in told.document["candidates"]] == [False, False, False]
 

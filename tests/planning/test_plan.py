@@ -167,7 +167,7 @@ def test_undecidable_profile_is_told():
         ),
         ({"profiles": ()}, SelectionError, "no profile matches pi-1"),
         ({"version": samples.version(yanked="bad")}, ModelError, "kata@v1 was yanked: bad"),
-        ({"facts": samples.facts("pi4")}, SelectionError, "nothing in kata@v1 fits"),
+        ({"facts": samples.facts("pi4")}, SelectionError, "pi-1: nothing in kata@v1 fits"),
         (
             {"templates": {"ort.cfg.j2": "{{ vars.thraeds }}"}},
             TemplateError,
@@ -192,14 +192,14 @@ def test_input_errors(changes, kind, message):
 @pytest.mark.parametrize(
     ("variables", "hint"),
     [
-        ({}, "orchestrate provision --limit HOST brings it, or name a Python"),
+        ({}, "orchestrate provision --limit pi-1 brings it, or name a Python"),
         (
             {"orchestrate_python": "/opt/py"},
             "Install it there (/opt/py -m pip install numpy onnxruntime), or remove",
         ),
         (
             {"orchestrate_python": "/s/venv/bin/python3", "orchestrate_root": "/s"},
-            "orchestrate provision --limit HOST brings it, or name a Python",
+            "orchestrate provision --limit pi-1 brings it, or name a Python",
         ),
     ],
 )
