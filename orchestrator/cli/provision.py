@@ -12,7 +12,7 @@ from orchestrator.errors import UsageError
 from orchestrator.listing import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.cli.live import LiveTable
     from orchestrator.fleet.host import Host
@@ -73,7 +73,8 @@ def command(
         user=user,
         become_password=asked_password() if ask_become_pass else "",
     )
-    run, live = started(context, hosts, check=check)
+    asked = {"tags": request.tags, "remove": remove, "purge": purge, "user": user}
+    run, live = started(context, hosts, asked, check=check)
     cache = fleet.facts_cache(context)
     with live:
         result = Provisioning(run, context.project, inventory.groups, request, cache)(hosts)
@@ -84,7 +85,9 @@ def command(
     return result.exit_code
 
 
-def started(context: Context, hosts: Sequence[Host], *, check: bool) -> tuple[FleetRun, LiveTable]:
+def started(
+    context: Context, hosts: Sequence[Host], asked: Mapping[str, object], *, check: bool
+) -> tuple[FleetRun, LiveTable]:
     """The run; one that only predicts is not recorded and needs no lock."""
     from orchestrator.cli import fleet
     from orchestrator.cli.live import LiveTable
@@ -92,7 +95,7 @@ def started(context: Context, hosts: Sequence[Host], *, check: bool) -> tuple[Fl
     from orchestrator.rollout.fleet_run import FleetRun
 
     if not check:
-        return fleet.start(context, "provision", hosts)
+        return fleet.start(context, "provision", hosts, request=asked)
     live = LiveTable(len(hosts), on_stdout=context.for_people)
     run = FleetRun(
         command="provision",

@@ -42,8 +42,9 @@ def _hosts(context: Context, result: ProvisionResult) -> None:
     hosts = sorted(result.hosts, key=rank)
     lines = [Line(h.host, words(h), STYLES[h.status], sentence(h)) for h in hosts]
     before = "interrupted: " if result.interrupted else ""
-    end = f"run {result.run} · exit {result.exit_code}"
-    print_lines(context, lines, f"{before}{totals(lines)} · {end}")
+    # A prediction is not recorded: its id would lead nowhere.
+    end = [totals(lines), *([] if result.check else [f"run {result.run}"])]
+    print_lines(context, lines, before + " · ".join([*end, f"exit {result.exit_code}"]))
 
 
 def words(host: ProvisionOutcome) -> str:
@@ -67,20 +68,15 @@ def in_words(roles: Sequence[str]) -> str:
 
 
 def _changes(context: Context, result: ProvisionResult) -> None:
-    """What would change, or what differs in files: hosts with the same changes in one list."""
-    shown = [h for h in result.hosts if h.changed and (result.check or any(_diffs(h)))]
-    for hosts, changes in _alike((h.host, h.changed) for h in shown):
-        context.tell(f"{names(hosts)} {'would get' if result.check else 'got'}:")
+    """What changed, or would: hosts with the same changes in one list."""
+    for hosts, changes in _alike((h.host, h.changed) for h in result.hosts if h.changed):
+        context.tell(f"{'would change' if result.check else 'changed'} on {names(hosts)}:")
         width = max(len(change.role) for change in changes)
         for change in changes:
             context.tell(f"  {change.role:<{width}}  {change.task}")
             for line in change.diff.splitlines():
                 context.tell(f"    {line}")
         context.tell("")
-
-
-def _diffs(host: ProvisionOutcome) -> Iterator[str]:
-    return (change.diff for change in host.changed)
 
 
 def _advice(context: Context, result: ProvisionResult) -> None:

@@ -60,6 +60,7 @@ class Provisioning:
         name = playbooks.REMOVE if self.request.remove else playbooks.PROVISION
         playbook = playbooks.find(self.project, name)
         playbooks.check_tags(playbook, self.request.tags)
+        playbooks.check_variables(playbook, hosts)
         variables.check_users(hosts, self.request.user)
         variables.check_passwords(hosts, self.request)
         survey = self.run.survey([self.request.login(host) for host in hosts])
@@ -120,7 +121,7 @@ class Provisioning:
                 interrupted=self.run.runner.interrupted,
                 complaint=ended.progress.error,
             )
-            self._put(replace(outcome, release=surveyed[host.name].present.current))
+            self._put(with_release(outcome, surveyed[host.name].present.current))
 
     def _variables(
         self, hosts: Sequence[Host], facts: Mapping[str, Facts]
@@ -211,6 +212,17 @@ class Provisioning:
             self._stopping = True
             self.run.tell("Stopping: Ansible is ended. Run the command again to go on.")
         return self.run.runner.interrupted
+
+
+def with_release(outcome: ProvisionOutcome, release: str | None) -> ProvisionOutcome:
+    """The outcome with the release that is active on the host, and what became of that."""
+    if release is None or outcome.status is not Status.REMOVED:
+        return replace(outcome, release=release)
+    told = (
+        f"{release} is still active, and what ran it may be gone: provision the host again and "
+        "verify it, or remove it with --purge."
+    )
+    return replace(outcome, release=release, advice=(*outcome.advice, told))
 
 
 def obstacle(surveyed: Surveyed, request: Request) -> OrchestrateError | None:

@@ -22,6 +22,11 @@ NO_ROOT = (
     "The login may not become root there so: name one that may with --user, or give sudo its "
     "password with -K."
 )
+NO_TTY = "you must have a tty to run sudo"
+LET_IN = (
+    "Its sudo wants a terminal, which neither Ansible nor deploys have: take requiretty out of "
+    "/etc/sudoers, or add `Defaults:LOGIN !requiretty` for the login."
+)
 
 
 def outcome_of(
@@ -56,6 +61,8 @@ def _outcome(host: str, told: Told, request: Request, *, interrupted: bool) -> P
     if told.failure:
         no_root = any(said in told.failure.cause for said in NO_SUDO)
         hint = NO_ROOT if no_root else f"When that is mended: {again}"
+        if NO_TTY in told.failure.cause:
+            hint = LET_IN
         return refused(host, ProvisionError(str(told.failure), hint=hint))
     if told.done:
         return ProvisionOutcome(host, _status(request, changed=bool(told.changed)))
