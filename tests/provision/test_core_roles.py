@@ -103,6 +103,9 @@ def playbook(folder, tasks, **variables):
         ({"host_owner": "go;reboot"}, "The owner 'go;reboot' is no name for a user"),
         ({"host_root": "/srv/../etc"}, "The root folder '/srv/../etc' is none"),
         ({"host_root": "/srv/my nets"}, "The root folder '/srv/my nets' is none"),
+        ({"host_root": "/opt"}, "The root folder '/opt' is the system's own"),
+        ({"host_root": "/usr/local/bin/"}, "The root folder '/usr/local/bin' is the system's own"),
+        ({"host_root": "/var/lib"}, "The root folder '/var/lib' is the system's own"),
     ],
 )
 def test_names_that_do_harm_are_refused_in_one_sentence(tmp_path, variables, said):
@@ -112,6 +115,19 @@ def test_names_that_do_harm_are_refused_in_one_sentence(tmp_path, variables, sai
     (fatal,) = [line for line in finished.stdout.splitlines() if line.startswith("fatal:")]
     assert said in fatal
     assert "\\n" not in fatal
+
+
+def test_what_start_files_of_a_shell_print_does_not_matter(tmp_path, monkeypatch):
+    printing = tmp_path / "printing"
+    printing.write_text("#!/bin/sh\nprintf '\\033[31mWelcome: '\nexec /bin/sh \"$@\"\n")
+    printing.chmod(0o755)
+    tasks = [
+        {"include_role": {"name": "host"}},
+        {"assert": {"that": ["host_uid | int >= 0"]}},
+    ]
+    monkeypatch.setenv("ANSIBLE_EXECUTABLE", str(printing))
+    finished = playbook(tmp_path, tasks, host_bootstrap=False, host_root="/srv/nets")
+    assert finished.returncode == 0, finished.stdout
 
 
 def evaluated(folder, role, expressions, *cases):

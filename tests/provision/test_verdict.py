@@ -66,6 +66,13 @@ def test_a_login_that_may_not_become_root_is_told_how_to():
     assert "-K" in error.hint
 
 
+def test_a_sudo_that_wants_a_terminal_is_told_how_to_let_it_be():
+    cause = "sudo: sorry, you must have a tty to run sudo"
+    told = Told(done=True, failure=Failure("base", "Make the root folder", cause))
+    error = outcome_of("pi-3", told, Request(), code=2, interrupted=False).error
+    assert "requiretty" in error.hint
+
+
 def test_where_ansible_ended_itself_its_own_words_are_told():
     told = Told(last=Step("pi-1", "base", "Write the rule"))
     error = outcome_of(
