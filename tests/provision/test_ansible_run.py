@@ -125,7 +125,7 @@ def test_check_changes_nothing_and_diff_tells_what_would(play, tmp_path):
 def test_a_stopped_run_ends_ansible_at_once(play, tmp_path):
     begun, stop = tmp_path / "begun", threading.Event()
     answers = []
-    sleeps = command("sh", "-c", f"touch {begun}; exec sleep 1000", name="Sleep")
+    sleeps = command("sh", "-c", f"touch {begun}; exec sleep 100", name="Sleep")
     thread = threading.Thread(
         target=lambda: answers.append(play([sleeps], stopped=stop.is_set)), daemon=True
     )
