@@ -111,7 +111,9 @@ def test_what_would_change_is_listed_once_for_hosts_that_are_alike(capsys):
     ]
     text = said(capsys, *predicted, check=True)
     assert text.startswith(
-        "would change on pi-1, pi-2:\n  base         Task of base\n  onnxruntime  Task of onnxruntime\n"
+        "would change on pi-1, pi-2:\n"
+        "  base         Task of base\n"
+        "  onnxruntime  Task of onnxruntime\n"
     )
     assert "pi-1  would change  2 changes: base, onnxruntime" in text
 

@@ -39,10 +39,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     for option in ("--sha256", "--member", "--cache"):
         parser.add_argument(option, required=True)
-    parser.add_argument("--source")
     parser.add_argument("pip", nargs="*")
     asked = parser.parse_args(arguments)
-    source = asked.source or sys.stdin.read().strip()
+    source = sys.stdin.read().strip()
     cache = Path(asked.cache)
     try:
         cache.mkdir(parents=True, exist_ok=True)

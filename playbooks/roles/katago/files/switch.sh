@@ -37,5 +37,8 @@ mv -T "$link.new" "$link"
 for folder in "$root"/katago/*; do
   [ "$folder" = "${start%/*}" ] || rm -rf "$folder"
 done
-rmdir "$root/katago" 2>/dev/null || true
+case $start in
+  "$root"/katago/*) ;;
+  *) mkdir -p "$root/katago" && printf '%s\n' "$start" >"$root/katago/linked" ;;
+esac
 printf '%s\n' "$said"

@@ -1,6 +1,7 @@
-# Makes ROOT/venv of the requirements that come on stdin: a new one is made beside it, proven, and
-# then takes its place, so that a failure leaves the old one as it was. Wants $root and $python; the
-# arguments are options for pip. File descriptor 8 is an archive of wheels, or empty.
+# Makes ROOT/venv of the requirements that come on stdin, after a line with a package index and one
+# with an extra index, each of which may be empty: a new one is made beside it, proven, and then takes
+# its place, so that a failure leaves the old one as it was. Wants $root and $python. File descriptor 8
+# is an archive of wheels, or empty.
 # shellcheck shell=sh disable=SC2154
 set -eu
 umask 022
@@ -8,6 +9,10 @@ complain() {
   printf 'ERROR: %s\n' "$1" >&2
   exit 1
 }
+# A URL may hold what nobody else is to see in the list of processes.
+IFS= read -r index && IFS= read -r extra
+[ -z "$index" ] || export PIP_INDEX_URL="$index"
+[ -z "$extra" ] || export PIP_EXTRA_INDEX_URL="$extra"
 new=$root/venv.new
 trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM
