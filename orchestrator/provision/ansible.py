@@ -78,7 +78,7 @@ def run(
 
     What is worth keeping of `run` goes to the folder of that name in `kept`, without secrets; the
     oldest such folders are removed. Ends early once `stopped`. Raises UsageError where Ansible is
-    not installed or refuses the playbook or the inventory.
+    not installed or refuses the playbook or the inventory, and where `kept` cannot be made.
     """
     import ansible_runner  # noqa: PLC0415 - only provisioning pays for it
 
@@ -95,7 +95,7 @@ def run(
         # It holds the whole environment, and with it whatever secrets stand there.
         Path(runner_config.artifact_dir, "command").unlink(missing_ok=True)
 
-    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(kept)
     for folder in kept.iterdir():
         _tidy(folder, older=_AT_WORK)
     with tempfile.TemporaryDirectory(prefix="orchestrate-provision-") as scratch:
@@ -145,6 +145,16 @@ def _refused(playbook: Playbook, progress: Progress) -> None:
         f"{playbook.path.name}: Ansible refuses it: {cause}",
         hint=f"Try: ansible-playbook -i {playbook.inventory} --syntax-check {playbook.path}",
     )
+
+
+def _make(kept: Path) -> None:
+    try:
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(
+            f"{kept} cannot be made: {exc.strerror}",
+            hint="What is kept of a run goes there: make the folder above it writable.",
+        ) from exc
 
 
 def _flags(playbook: Playbook) -> str | None:

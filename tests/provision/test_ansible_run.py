@@ -95,6 +95,12 @@ def test_nothing_that_is_kept_has_a_secret_in_it(play, tmp_path, monkeypatch):
     assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
 
 
+def test_a_project_that_cannot_be_written_is_told(play, tmp_path):
+    (tmp_path / "kept").write_text("a file in the way")
+    with pytest.raises(UsageError, match="kept cannot be made: File exists"):
+        play([debug("x")])
+
+
 def test_old_runs_are_pruned(play, tmp_path):
     for number in range(KEPT_RUNS + 3):
         folder = tmp_path / "kept" / f"old-{number}"
