@@ -135,7 +135,9 @@ def test_names_that_no_net_has(tmp_path):
             read(tmp_path / name)
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"PK\x03\x04", b"\x1f\x8b", os.urandom(1000)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"PK\x03\x04", b"\x1f\x8b", pytest.param(os.urandom(1000), id="noise")]
+)
 @pytest.mark.parametrize("suffix", [".bin.gz", ".bin", ".txt.gz", ".txt", ".gz"])
 def test_files_of_something_else(reads, data, suffix):
     assert isinstance(reads(data, suffix), ModelError)
