@@ -86,8 +86,9 @@ def becomes_ready(server: Server) -> None:
     assert (said.code, said.document["outcome"]) == (0, "provisioned"), shown(said)
     told = said.hosts["server-1"]
     assert told["readiness"]["ready"], shown(said)
-    assert server.root.stat().st_uid == int(server.host.run("id", "-u", DEPLOYER))
-    assert server.root.joinpath("venv").stat().st_uid == 0
+    everything = [server.root, *server.root.rglob("*")]
+    owner = int(server.host.run("id", "-u", DEPLOYER))
+    assert {path.lstat().st_uid for path in everything} == {owner}
 
 
 def changes_nothing_the_second_time(server: Server) -> None:
