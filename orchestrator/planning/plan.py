@@ -73,14 +73,7 @@ def plan_for(
 
 def choice_for(inputs: PlanInputs) -> ProfileChoice:
     """The host's profile."""
-    forced = inputs.host.vars.get("orchestrate_profile")
-    return choose_profile(
-        inputs.host,
-        inputs.facts,
-        inputs.groups,
-        inputs.profiles,
-        None if forced is None else str(forced),
-    )
+    return choose_profile(inputs.host, inputs.facts, inputs.groups, inputs.profiles)
 
 
 def selection_for(inputs: PlanInputs, choice: ProfileChoice) -> Selection:

@@ -39,16 +39,18 @@ def choose_profile(
     facts: Facts,
     groups: Mapping[str, tuple[str, ...]],
     profiles: Sequence[Profile],
-    forced: str | None = None,
 ) -> ProfileChoice:
-    """The first profile whose `when:` holds, or the one that `orchestrate_profile` forces.
+    """The first profile whose `when:` holds, or the one that the host's variable forces.
+
+    That is `orchestrate_profile`.
 
     A condition that cannot be decided on this host counts as not met and says so in its fate.
     Raises InventoryError for a forced profile that does not exist and SelectionError when none
     matches.
     """
+    forced = host.vars.get("orchestrate_profile")
     if forced is not None:
-        return _forced(host, profiles, forced)
+        return _forced(host, profiles, str(forced))
     fates: list[ProfileFate] = []
     chosen: Profile | None = None
     for profile in profiles:

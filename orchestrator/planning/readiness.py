@@ -99,15 +99,11 @@ def readiness(
     profiles: Sequence[Profile],
 ) -> Readiness:
     """How ready the host is for its profile; what is wrong with its input is told as a lack."""
-    forced = host.vars.get("orchestrate_profile")
     try:
-        choice = choose_profile(
-            host, facts, groups, profiles, None if forced is None else str(forced)
-        )
+        profile = choose_profile(host, facts, groups, profiles).profile
     except InputError as exc:
         lack = Lack(_without_name(exc.message, host.name), role="", blocking=True)
         return Readiness("", ready=False, lacks=(lack,), command=exc.hint)
-    profile = choice.profile
     runs, missing = _engines(host, facts, profile)
     blocking = [*_root(host, facts), *_service(host, facts, profile)]
     return Readiness(

@@ -143,15 +143,9 @@ class Provisioning:
 
     def _profile(self, host: Host, facts: Facts) -> Profile | None:
         """The host's profile; None where it has none, which its readiness tells."""
-        forced = host.vars.get("orchestrate_profile")
+        profiles = self.project.settings.profiles
         try:
-            return choose_profile(
-                host,
-                facts,
-                self.groups,
-                self.project.settings.profiles,
-                None if forced is None else str(forced),
-            ).profile
+            return choose_profile(host, facts, self.groups, profiles).profile
         except InputError:
             return None
 
@@ -229,7 +223,8 @@ def obstacle(surveyed: Surveyed, request: Request) -> OrchestrateError | None:
     """Why Ansible is not let loose on a host that answered; None where it is."""
     host = surveyed.task.host.name
     if why := unsupported(surveyed.facts):
-        return ProvisionError(f"{host} is {why}", code="not_supported")
+        what, _, remedy = why.partition(". ")
+        return ProvisionError(f"{host} is {what}", hint=f"{remedy}.", code="not_supported")
     busy = is_at_work(lock_owner(surveyed.lock, surveyed.lock_age))
     if surveyed.lock is None or not busy or request.check:
         return None

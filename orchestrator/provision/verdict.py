@@ -59,10 +59,7 @@ def _outcome(host: str, told: Told, request: Request, *, interrupted: bool) -> P
         lost = f"{host} was lost: {told.unreachable}"
         return refused(host, UnreachableError(lost, hint=f"When it is back: {again}"))
     if told.failure:
-        no_root = any(said in told.failure.cause for said in NO_SUDO)
-        hint = NO_ROOT if no_root else f"When that is mended: {again}"
-        if NO_TTY in told.failure.cause:
-            hint = LET_IN
+        hint = _becoming_root(told.failure.cause) or f"When that is mended: {again}"
         return refused(host, ProvisionError(str(told.failure), hint=hint))
     if told.done:
         return ProvisionOutcome(host, _status(request, changed=bool(told.changed)))
@@ -71,6 +68,13 @@ def _outcome(host: str, told: Told, request: Request, *, interrupted: bool) -> P
         return _skipped(host, ProvisionError(f"stopped{where}", hint=f"Go on: {again}"))
     hint = "Its `hosts:` names others."
     return _skipped(host, ProvisionError("the playbook is not for this host", hint=hint))
+
+
+def _becoming_root(cause: str) -> str:
+    """What lets a login become root that was refused it; empty for any other cause."""
+    if NO_TTY in cause:
+        return LET_IN
+    return NO_ROOT if any(said in cause for said in NO_SUDO) else ""
 
 
 def _status(request: Request, *, changed: bool) -> Status:

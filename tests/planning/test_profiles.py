@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.errors import InventoryError, SelectionError
@@ -92,13 +94,15 @@ def test_no_match_says_what_was_tried():
 
 
 def test_forced_profile():
-    choice = choose_profile(PI, samples.facts("pi4"), GROUPS, samples.profiles(), "cpu")
+    host = replace(PI, vars={"orchestrate_profile": "cpu"})
+    choice = choose_profile(host, samples.facts("pi4"), GROUPS, samples.profiles())
     assert choice.profile.name == "cpu"
     assert choice.fates[-1].reason == "forced by orchestrate_profile"
 
 
 def test_forced_profile_that_does_not_exist():
+    host = replace(PI, vars={"orchestrate_profile": "raspbery-pi"})
     with pytest.raises(InventoryError) as caught:
-        choose_profile(PI, samples.facts(), GROUPS, samples.profiles(), "raspbery-pi")
+        choose_profile(host, samples.facts(), GROUPS, samples.profiles())
     assert "host pi-1: orchestrate_profile: there is no profile 'raspbery-pi'" in str(caught.value)
     assert caught.value.hint == "Did you mean 'raspberry-pi'?"

@@ -66,6 +66,7 @@ def test_each_failure_is_one_line(project):
     assert "0" * 64 in errors["wrong-digest"]["message"]
     assert "space" in errors["full"]["message"]
     assert "Alpine Linux" in errors["alpine"]["message"]
+    assert errors["alpine"]["hint"].startswith("Install a python3 with numpy")
 
 
 def test_a_person_sees_a_line_for_each_host(project):
