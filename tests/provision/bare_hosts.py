@@ -46,9 +46,11 @@ LISTENING = "Server listening on 0.0.0.0"
 # What a role must not be able to do to this machine.
 WITHHELD = "-sys_module,-sys_time,-sys_boot,-sys_rawio"
 
-# Runs in the new namespaces: waits for the link, mounts, becomes the host's sshd.
+# Runs in the new namespaces: waits for the link, mounts, becomes the host's sshd. It lets go of the
+# mounts of this machine: a copy would keep what is unmounted here, a dead container's network say.
 ENTRY = """
 set -e
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 root=$1 upper=$2 work=$3 lower=$4 address=$5 name=$6
 echo namespaces
 read -r go
@@ -76,9 +78,14 @@ ln -s /proc/self/fd/0 "$root/dev/stdin"
 ln -s /proc/self/fd/1 "$root/dev/stdout"
 ln -s /proc/self/fd/2 "$root/dev/stderr"
 mount -t tmpfs -o mode=755 run "$root/run"
-mkdir -p "$root/run/sshd" "$root/run/lock"
-exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \\
-  setpriv --bounding-set "$withheld" chroot "$root" /usr/sbin/sshd -D -e
+mkdir -p "$root/run/sshd" "$root/run/lock" "$root/run/machine"
+cd "$root"
+pivot_root . run/machine
+exec chroot . /bin/sh -ec '
+  umount -l /run/machine
+  rmdir /run/machine
+  exec env -i PATH="$PATH" LANG=C.UTF-8 /usr/sbin/sshd -D -e
+'
 """
 
 
@@ -183,7 +190,7 @@ class BareHost:
         entry = [
             "setpriv", "--pdeathsig", "KILL", "--",
             "unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child",
-            "sh", "-c", ENTRY, "host",
+            "setpriv", "--bounding-set", WITHHELD, "sh", "-c", ENTRY, "host",
             self.folder / "merged", self.folder / "disk" / "upper", self.folder / "disk" / "work",
             self.bare, f"{self.address}/{self.network.prefixlen}", self.name,
         ]  # fmt: skip
@@ -195,7 +202,7 @@ class BareHost:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "withheld": WITHHELD, "processors": str(self._processors)},
+                env={**os.environ, "processors": str(self._processors)},
                 start_new_session=True,
             )
         assert self.process.stdin is not None

@@ -47,6 +47,20 @@ def test_a_host_cannot_change_the_machine_that_it_runs_on(bench, host):
         assert said.returncode == 1, attempt
 
 
+def test_a_host_keeps_no_mount_of_the_machine_that_it_runs_on(host, tmp_path):
+    """A copy would keep what was unmounted here: the networks of containers that are gone."""
+    subprocess.run(["mount", "-t", "tmpfs", "held", tmp_path], check=True)
+    try:
+        host.stop()
+        host.start()
+        own = ["nsenter", "--mount", "--pid", f"--target={host.init}", "cat", "/proc/mounts"]
+        seen = subprocess.run(own, check=True, capture_output=True, text=True).stdout
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert f" {tmp_path} " not in seen
+    assert " / overlay " in seen
+
+
 def test_a_disk_outlives_a_restart_and_a_cut_link_comes_back(host):
     host.here("/root/note").write_text("kept")
     host.stop()

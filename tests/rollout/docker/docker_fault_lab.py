@@ -232,4 +232,28 @@ class Lab(RootHere):
 
     def wait_until_settled(self) -> None:
         """Return when what was verified runs alone and answers."""
-        wait_until(self.settled, f"{self} is settled", seconds=40)
+        try:
+            wait_until(self.settled, f"{self} is settled", seconds=40)
+        except AssertionError as exc:
+            exc.add_note(self.picture())
+            raise
+
+    def picture(self) -> str:
+        """What is there, for whom it is not as it should be."""
+        own = {"label": f"{names.CONTAINER}={self.name}"}
+        listed = [
+            (each["Names"], each["State"], each["Status"], each["Labels"].get(names.RELEASE, ""))
+            for each in self.api.containers(all=True, filters=own)
+        ]
+        return json.dumps(
+            {
+                "current": self.current,
+                "undecided": self.undecided(),
+                "answers": self.answers(),
+                "engines": self.engines(),
+                "containers": listed,
+                "dockerd": [line for line in self.engine.log.splitlines() if "error" in line][-20:],
+            },
+            indent=1,
+            default=str,
+        )
