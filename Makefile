@@ -7,7 +7,7 @@ RUN := .venv/bin
 # Compiled modules are kept: thousands of short commands would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup build-extra demo test lint types unit bench clean
+.PHONY: setup build-extra demo test test-all lint types unit unit-all bench clean
 
 setup: .venv/ready
 
@@ -34,7 +34,10 @@ build-extra: .venv/build-extra
 demo: setup
 	@$(RUN)/python -m orchestrator.lab.demo
 
+# All but the tests that are marked slow; CI runs those too.
 test: lint types unit
+
+test-all: lint types unit-all
 
 lint: setup
 	$(RUN)/ruff check .
@@ -44,8 +47,11 @@ types: setup
 	$(RUN)/mypy
 
 # Three workers share the cores: threads of NumPy that wait for each other would be in the way.
-unit: export OPENBLAS_NUM_THREADS = 1
+unit unit-all: export OPENBLAS_NUM_THREADS = 1
 unit: setup build-extra
+	$(RUN)/pytest -n 3 --dist loadgroup -m "not slow"
+
+unit-all: setup build-extra
 	$(RUN)/pytest -n 3 --dist loadgroup
 
 bench: setup

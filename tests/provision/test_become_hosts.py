@@ -6,7 +6,7 @@ import pytest
 
 from tests.provision.conftest import DEPLOYER, fleet_of, shown
 
-pytestmark = [pytest.mark.xdist_group("bare-become"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("bare-become"), pytest.mark.timeout(600), pytest.mark.slow]
 
 ROOT = "/srv/nets"
 RULE = "/etc/sudoers.d/orchestrate"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.project import FleetProject
     from tests.provision.bare_hosts import BareHost
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 ROOT = f"/home/{DEPLOYER}/.local/share/orchestrate"
 AARCH64 = 183  # e_machine of an ELF file

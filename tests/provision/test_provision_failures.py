@@ -8,7 +8,7 @@ from tests.katago_engine import CACHE, ENGINE, WHEEL
 from tests.provision.conftest import fleet_of, shown
 from tests.provision.wheels import wheelhouse
 
-pytestmark = [pytest.mark.xdist_group("bare-failures"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("bare-failures"), pytest.mark.timeout(600), pytest.mark.slow]
 
 ALPINE = 'ID=alpine\nVERSION_ID=3.20\nPRETTY_NAME="Alpine Linux v3.20"\n'
 

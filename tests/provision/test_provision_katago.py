@@ -10,7 +10,7 @@ from orchestrator.engines.katago import golden
 from tests.katago_engine import CACHE, ENGINE, TUNER, VERSION, WHEEL
 from tests.provision.conftest import fleet_of, shown
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 SHA256 = "f9029dcaa28608e9efa4e1d404940e651bd067bdd11528222e068f3b34450fd7"
 TUNED = "/etc/katago-opencl-tuning.txt"

@@ -14,7 +14,7 @@ from tests.provision.conftest import fleet_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.xdist_group("bare-secrets"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("bare-secrets"), pytest.mark.timeout(600), pytest.mark.slow]
 
 TYPED, WRITTEN, WRONG, TOKEN = "typed-5f0e", "written-91b3", "wrong-77d2", "token-c4a8"
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.provision.conftest import DEPLOYER, fleet_of, shown
 
-pytestmark = [pytest.mark.xdist_group("bare-roles"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("bare-roles"), pytest.mark.timeout(600), pytest.mark.slow]
 
 
 def test_root_does_not_follow_links_of_the_one_who_deploys(bench, tmp_path):

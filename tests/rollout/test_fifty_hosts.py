@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.controller import Answer
 
+pytestmark = pytest.mark.slow
+
 HOSTS = "rpi:20,jetson:14,cpu:10,gpu:6"
 AWAY = 3
 BATCHES = ["20%", "100%"]

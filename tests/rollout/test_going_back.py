@@ -10,6 +10,8 @@ import pytest
 from tests.proxy import Cut
 from tests.rollout.conftest import tree
 
+pytestmark = pytest.mark.slow
+
 OK = 'echo "{\\"ok\\": true, \\"metrics\\": {}}"'
 
 

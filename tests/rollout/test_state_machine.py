@@ -50,6 +50,8 @@ from tests.rollout.faulty_hosts import (
     Tally,
 )
 
+pytestmark = pytest.mark.slow
+
 TRANSITIONS = 10_000
 HOSTS = ("pi-1", "pi-2")
 VERSIONS = ("v1", "v2", "v3")

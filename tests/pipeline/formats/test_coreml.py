@@ -23,6 +23,8 @@ from orchestrator.pipeline.tensors import INPUTS, OUTPUTS, Inputs, Outputs
 from tests import nets
 from tests.needs import missing
 
+pytestmark = pytest.mark.slow
+
 try:
     from orchestrator.pipeline.formats import coreml
     from orchestrator.pipeline.formats.quiet import quiet

@@ -18,6 +18,8 @@ from orchestrator.pipeline.tensors import OUTPUTS, Inputs
 from tests import nets
 from tests.needs import missing
 
+pytestmark = pytest.mark.slow
+
 try:
     import ai_edge_litert  # noqa: F401 - whether it is there
 

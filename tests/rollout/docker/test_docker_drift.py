@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.dockerd import Dockerd
     from tests.project import FleetProject
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(

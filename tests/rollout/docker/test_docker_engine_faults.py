@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.controller import Answer
 
 # On an engine of their own, beside that of the other tests: they kill it, and take long.
-pytestmark = pytest.mark.xdist_group("docker_engine_faults")
+pytestmark = [pytest.mark.xdist_group("docker_engine_faults"), pytest.mark.slow]
 
 
 def keeper_runs(lab: Lab) -> bool:

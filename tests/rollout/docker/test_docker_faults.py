@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.controller import Answer
 
 # On an engine of their own, beside that of the other tests: they take long.
-pytestmark = pytest.mark.xdist_group("docker_faults")
+pytestmark = [pytest.mark.xdist_group("docker_faults"), pytest.mark.slow]
 
 
 # -- the controller is killed

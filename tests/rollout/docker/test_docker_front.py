@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator.targets.docker import keeper, names
 from tests.proxy import random_loopback_address
 from tests.rollout.docker_project import ask, docker_project, docker_vars
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.dockerd import Dockerd
     from tests.project import FleetProject
+
+pytestmark = pytest.mark.slow
 
 
 def changed(engine: Dockerd, image: str, command: str) -> str:

@@ -14,7 +14,7 @@ from tests.katago_engine import TUNER
 from tests.project import FleetProject
 from tests.rollout.docker_project import docker_vars
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 POCL = "/state/pocl"
 QUERY = {

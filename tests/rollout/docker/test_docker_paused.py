@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator.targets.docker import names
 from tests.proxy import random_loopback_address
 from tests.rollout.docker_project import ask, docker_project, docker_vars
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.dockerd import Dockerd
+
+pytestmark = pytest.mark.slow
 
 
 def test_paused_containers_are_told_and_woken(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator.targets.docker import keeper, names
 from tests.registry import Registry, serve
 from tests.rollout.docker_project import docker_project, docker_vars
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.dockerd import Dockerd
+
+pytestmark = pytest.mark.slow
 
 SHELL = b"\x7fELF of another machine"
 

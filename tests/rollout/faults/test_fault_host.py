@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.rollout.faults.fault_lab import Lab
 
+pytestmark = pytest.mark.slow
+
 KILLED = -signal.SIGKILL
 PAGE = 4096
 YEAR = 365 * 86400.0

@@ -10,6 +10,8 @@ from tests.rollout.faults.fault_checks import check_history, check_host, check_q
 from tests.rollout.faults.fault_lab import DONE, HELD, deploying, start_service, stopped
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 KILLED = -signal.SIGKILL
 UNTOUCHED = ("started", "connect", "facts", "plan", "lock")
 UNCONFIRMED = ("after activate", "verify", "after verify", "commit")

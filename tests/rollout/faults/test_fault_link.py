@@ -7,6 +7,8 @@ import pytest
 from tests.rollout.faults.fault_lab import DONE, HELD, LARGE, deploying, stopped
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 STATES = ("connect", "facts", "plan", "lock", "preflight", "stage", "activate", "verify", "commit")
 # What a cut that is over at once comes to: from `commit` on the controller finds its way back.
 AFTER_A_CUT = {"activate": 3, "after activate": 3, "verify": 3, "commit": 0, "after commit": 0}

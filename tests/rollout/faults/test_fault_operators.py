@@ -13,6 +13,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from tests.controller import Controller
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("step", ["connect", "verify"])
 def test_second_controller_of_the_project(step, make_lab, aftermath):

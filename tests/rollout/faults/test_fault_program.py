@@ -7,6 +7,8 @@ import pytest
 from tests.rollout.faults.fault_checks import check_history, check_quiet
 from tests.rollout.faults.fault_lab import MISBEHAVING, serving
 
+pytestmark = pytest.mark.slow
+
 IN_TIME = 30  # seconds that no case here comes near
 HOOKS = {
     "activate fails": "exit 7",
