@@ -87,6 +87,13 @@ def alive(pid):
         return False
 
 
+def kill(engine):
+    """End the engine by SIGKILL; all that it said was heard when this returns."""
+    pid = engine.pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: engine.pid != pid, "the end of the engine is noticed")
+
+
 def test_an_analysis_is_typed(shared):
     found = shared.analyze(small([("B", "E5")], visits=20, policy=True, ownership=True))
     assert isinstance(found, Analysis)
@@ -274,7 +281,7 @@ def test_a_killed_engine_is_started_again_and_asked_again(start):
     seen = threading.Event()
     search = engine.submit(small(visits=ENDLESS), report=lambda _: seen.set(), report_every=0.02)
     assert seen.wait(20)
-    os.kill(first, signal.SIGKILL)
+    kill(engine)
     seen.clear()
     assert seen.wait(20), "the query was not asked again"
     assert engine.pid != first
@@ -288,7 +295,7 @@ def test_a_query_that_costs_two_engines_fails(start):
     search = engine.submit(small(visits=ENDLESS), report=lambda _: seen.set(), report_every=0.02)
     for _ in range(2):
         assert seen.wait(20)
-        os.kill(engine.pid, signal.SIGKILL)
+        kill(engine)
         seen.clear()
     with pytest.raises(EngineEndedError, match=r"SIGKILL.*; the engine before it") as told:
         search.result(20)
