@@ -150,7 +150,6 @@ def test_rollback_by_version(sshd_fleet, plain):
     assert project.run("rollback", "--yes", "--to", "plain@v9").code == 2
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("part", [0.6, 0.95])
 def test_a_link_that_stalls_anywhere_leaves_a_verified_release(sshd_fleet, plain, part):
     (host,) = fleet = sshd_fleet(1)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.dockerd import Dockerd
     from tests.sshd import Fleet
 
-pytestmark = [pytest.mark.timeout(200), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 HOW_TO_GET_COMPOSE = "apt-get install docker-compose"
 

@@ -18,7 +18,7 @@ from tests.sshd import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 # GET tells the model. POST takes golden answers and tells how far the model's own are from them.
 SERVER = """
